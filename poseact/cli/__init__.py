@@ -1,0 +1,51 @@
+"""The command line: a thin shell over the package's public functions."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import models, predict, train
+from .report import exit_code_of, fail
+
+app = typer.Typer(
+    name="poseact",
+    help="Video in, action labels out, by way of human pose (PoseConv3D).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("predict")(predict.predict)
+app.command("train")(train.train)
+app.command("models")(models.models)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"poseact {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; the one place where errors become messages and exit codes."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if debug or exit_code_of(error) is None:
+            raise
+        fail(error)

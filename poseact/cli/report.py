@@ -1,0 +1,92 @@
+"""What the user is told on stderr: warnings, errors and progress."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ..errors import PoseActError
+
+INTERRUPTED = 130
+
+
+def stderr() -> Console:
+    """A console on stderr; messages are one line, however narrow the terminal is said to be."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def exit_code_of(error: BaseException) -> int | None:
+    """The exit code that an expected error ends with; None for a bug, which should look like one."""
+    if isinstance(error, PoseActError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return 0
+    return None
+
+
+def fail(error: BaseException) -> None:
+    """Say in one sentence what is wrong and exit with the error's code."""
+    code = exit_code_of(error)
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has enough; Python must not complain of it when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        say_error(str(error) or "interrupted")
+    sys.stdout = None  # type: ignore[assignment]  # what could not be flushed is not tried again
+    raise SystemExit(code)
+
+
+def say_error(text: str) -> None:
+    stderr().print(f"[bold red]error:[/] {escape(text)}")
+
+
+def say(text: str) -> None:
+    stderr().print(escape(text))
+
+
+class _WarningHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        stderr().print(f"[bold yellow]warning:[/] {escape(record.getMessage())}")
+
+
+def show_warnings(quiet: bool) -> None:
+    """Let the library's warnings appear on stderr; none at all if `quiet`."""
+    logger = logging.getLogger("poseact")
+    logger.handlers = [logging.NullHandler() if quiet else _WarningHandler()]
+    logger.propagate = False
+
+
+@contextmanager
+def seconds_bar(quiet: bool) -> Iterator[Progress]:
+    """A bar over seconds of video, on stderr, gone when done; invisible if `quiet` or stderr is no terminal."""
+    console = stderr()
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.1f} s"),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        yield progress
+
+
+@contextmanager
+def epochs_bar(quiet: bool) -> Iterator[Progress]:
+    """A bar over epochs, on stderr."""
+    console = stderr()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal
+    ) as progress:
+        yield progress

@@ -1,0 +1,62 @@
+"""People in a frame: boxes with scores, and keypoints where the detector's network gives them too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from .skeleton import COCO17, Layout
+from .video import Frame
+from .yolo import Yolo
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The people found in one frame, in pixels of it.
+
+    boxes: (P, 4) float32 xyxy. scores: (P,) float32 in [0, 1].
+    keypoints: (P, K, 2) float32 and keypoint_scores: (P, K) float32 in [0, 1], or None where the detector
+    gives boxes only. layout: of those keypoints.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    keypoints: np.ndarray | None = None
+    keypoint_scores: np.ndarray | None = None
+    layout: Layout | None = None
+
+    def __post_init__(self) -> None:
+        persons = len(self.scores)
+        if self.boxes.shape != (persons, 4):
+            raise ValueError(f"boxes must have shape ({persons}, 4), got {self.boxes.shape}")
+        if self.keypoints is not None and self.keypoints.shape[:1] != (persons,):
+            raise ValueError(f"keypoints must be those of {persons} people, got {self.keypoints.shape}")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class Detector(Protocol):
+    """Finds the people in each frame of a batch."""
+
+    def __call__(self, frames: list[Frame]) -> list[Detections]: ...
+
+
+class YoloDetector:
+    """Any Ultralytics detection or pose weights."""
+
+    def __init__(self, weights: Path, device: str):
+        self.yolo = Yolo(weights, device)
+
+    def __call__(self, frames: list[Frame]) -> list[Detections]:
+        detections = []
+        for found in self.yolo([frame.image for frame in frames]):
+            if found.keypoints is None or found.keypoints.shape[1] != len(COCO17):
+                detections.append(Detections(found.boxes, found.scores))
+            else:
+                points, scores = found.keypoints[..., :2], found.keypoints[..., 2].clip(0, 1)
+                detections.append(Detections(found.boxes, found.scores, points, scores, COCO17))
+        return detections

@@ -1,0 +1,210 @@
+"""The chain from a video to its labels, streaming: what is kept in memory is one window of poses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from .classifier import Classifier
+from .clips import ClipLabel, LabelScore
+from .detect import Detections, Detector, YoloDetector
+from .device import choose_device
+from .errors import UsageError
+from .pose import Crops, PoseEstimator, YoloPoseEstimator
+from .poses import PoseSequence
+from .sampling import FramePlan, Window
+from .track import TrackedPoses, Tracker, presence, prominence
+from .video import Frame, Video
+from .zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE, resolve
+
+log = logging.getLogger(__name__)
+
+# Frames that go through a network together: more are no faster on a CPU, and cost memory.
+_BATCH = {"cpu": 4, "mps": 8, "cuda": 16}
+# Somebody counts as a person of the clip from this share of its frames on.
+_LEAST_PRESENCE = 0.25
+# With a label for each person, these are worth one.
+_LEAST_PRESENCE_OF_A_LABELLED_PERSON = 0.5
+
+# Told how many seconds of the video are done, and of how many (None: not known).
+Progress = Callable[[float, float | None], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is labelled and what is told of it.
+
+    window, stride: seconds; None: the bundle's own, or half of a window that is given; "whole": the whole video
+    is one clip. start, end: the part of the video to look at, in seconds. per_person: a label for each person instead of one for the clip. top_k: how
+    many of the most likely labels a clip lists. min_score: below it a clip's label is None; None: the bundle's
+    rejection threshold. crops: see `pose.Crops`.
+    """
+
+    window: float | Literal["whole"] | None = None
+    stride: float | None = None
+    start: float | None = None
+    end: float | None = None
+    per_person: bool = False
+    top_k: int = 5
+    min_score: float | None = None
+    crops: Crops = "auto"
+
+    def __post_init__(self) -> None:
+        for name, seconds in (("window", self.window), ("stride", self.stride)):
+            if seconds is not None and seconds != "whole" and not 0 < seconds < float("inf"):
+                raise UsageError(f"the {name} must be longer than 0 s, got {seconds:g}")
+        if self.start is not None and not 0 <= self.start < float("inf"):
+            raise UsageError(f"the start must be 0 s or later, got {self.start:g}")
+        if self.end is not None and not (self.start or 0) < self.end:
+            raise UsageError(f"the end ({self.end:g} s) must be later than the start ({self.start or 0:g} s)")
+        if self.top_k < 1:
+            raise UsageError(f"at least 1 label must be listed, got {self.top_k}")
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise UsageError(f"the least score must be in [0, 1], got {self.min_score:g}")
+        if self.crops not in ("auto", "always", "never"):
+            raise UsageError(f"crops must be auto, always or never, got {self.crops!r}")
+
+
+class Pipeline:
+    """Detector, pose estimator, tracker and classifier in a row.
+
+    classifier, detector, pose: a name of the registry or a path; detector and pose may also be your own
+    callables, see `detect.Detector` and `pose.PoseEstimator`. device: auto, cpu, cuda, cuda:N or mps.
+    Names and options are checked at once (ModelError, UsageError); models are loaded when the first video is.
+    """
+
+    def __init__(
+        self,
+        classifier: str | Path = DEFAULT_CLASSIFIER,
+        *,
+        detector: str | Path | Detector = DEFAULT_DETECTOR,
+        pose: str | Path | PoseEstimator = DEFAULT_POSE,
+        device: str = "auto",
+        options: Options | None = None,
+    ):
+        self.options = options or Options()
+        self.device = choose_device(device)
+        self._classifier_path = resolve(str(classifier), "classifier", log.warning)
+        self._detector = detector if callable(detector) else resolve(str(detector), "detector", log.warning)
+        self._pose = pose if callable(pose) else resolve(str(pose), "pose", log.warning)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        return Classifier(self._classifier_path, self.device)
+
+    @cached_property
+    def detector(self) -> Detector:
+        return YoloDetector(self._detector, self.device) if isinstance(self._detector, Path) else self._detector
+
+    @cached_property
+    def pose(self) -> PoseEstimator:
+        if not isinstance(self._pose, Path):
+            return self._pose
+        same_network = self._pose == self._detector
+        return YoloPoseEstimator(self._pose, self.device, self.options.crops, same_network)
+
+    @property
+    def window(self) -> Window:
+        """The rule that cuts clips: the options', or else the bundle's."""
+        length, stride, info = self.options.window, self.options.stride, self.classifier.info
+        if length == "whole":
+            return Window(None)
+        return Window(info.window, stride or info.stride) if length is None else Window(length, stride)
+
+    def stream(self, source: str | Path, on_progress: Progress | None = None) -> Iterator[ClipLabel]:
+        """Label a video, clip by clip, as soon as each is complete.
+
+        Raises InputError if it cannot be read; damage in the middle is passed over and logged once as a warning.
+        """
+        with Video(source) as video:
+            yield from self._label(video, str(source), on_progress)
+            _warn_of_damage(video)
+
+    def _label(self, video: Video, source: str, on_progress: Progress | None) -> Iterator[ClipLabel]:
+        window, clip_len = self.window, self.classifier.info.clip_len
+        start, announced_end = self._span(video)
+        plan = FramePlan(window, clip_len, start, announced_end, video.fps)
+        tracker = Tracker(plan.rate)
+        poses: TrackedPoses | None = None
+        done = 0
+        for frame, ids, found in self._track(video.frames(start, self.options.end, plan.wants), tracker):
+            if poses is None:
+                poses = TrackedPoses(self.pose.layout, frame.image.shape[:2])
+            poses.add(frame.time, ids, found)
+            for clip_start, clip_end in window.settled(start, frame.time)[done:]:
+                yield from self._clip_labels(poses.sequence(clip_start, clip_end), source, done, clip_start, clip_end)
+                done += 1
+                poses.forget_before(clip_start)
+            if on_progress:
+                on_progress(frame.time - start, None if announced_end is None else announced_end - start)
+        if poses is not None:
+            for clip_start, clip_end in window.clips(start, video.end)[done:]:
+                yield from self._clip_labels(poses.sequence(clip_start, clip_end), source, done, clip_start, clip_end)
+                done += 1
+
+    def _span(self, video: Video) -> tuple[float, float | None]:
+        """Where to start, and where the video is expected to end, in seconds."""
+        ends = [end for end in (video.announced_end, self.options.end) if end is not None]
+        return self.options.start or 0.0, min(ends) if ends else None
+
+    def _track(self, frames: Iterable[Frame], tracker: Tracker) -> Iterator[tuple[Frame, np.ndarray, Detections]]:
+        size = _BATCH[self.device.partition(":")[0]]
+        frames = iter(frames)
+        while batch := list(islice(frames, size)):
+            for frame, found in zip(batch, self.pose(batch, self.detector(batch)), strict=True):
+                yield frame, tracker.update(found.boxes, found.scores, frame.image.shape[:2]), found
+
+    def _clip_labels(
+        self, poses: PoseSequence, source: str, clip: int, start: float, end: float
+    ) -> Iterator[ClipLabel]:
+        share = presence(poses)
+        persons = int((share >= _LEAST_PRESENCE).sum())
+        subjects = self._subjects(poses, share)
+        if not subjects:
+            yield ClipLabel(source, clip, start, end, None, None, None, (), persons)
+            return
+        probabilities = self.classifier.probabilities([(poses.select(rows), start, end) for rows in subjects])
+        for rows, scores in zip(subjects, probabilities, strict=True):
+            person = int(poses.track_ids[rows[0]]) if self.options.per_person else None
+            yield self._clip_label(scores, source, clip, start, end, person, persons)
+
+    def _subjects(self, poses: PoseSequence, share: np.ndarray) -> list[list[int]]:
+        """The people to label: for each label, the rows of `poses` that go into its volume."""
+        if self.options.per_person:
+            return [[int(row)] for row in np.flatnonzero(share >= _LEAST_PRESENCE_OF_A_LABELLED_PERSON)]
+        usable = np.flatnonzero(share >= _LEAST_PRESENCE)
+        best_first = usable[np.argsort(-prominence(poses)[usable], kind="stable")]
+        wanted = self.classifier.info.subjects
+        chosen = best_first if wanted == "all" else best_first[:wanted]
+        return [chosen.tolist()] if len(chosen) else []
+
+    def _clip_label(
+        self, scores: np.ndarray, source: str, clip: int, start: float, end: float, person: int | None, persons: int
+    ) -> ClipLabel:
+        labels = self.classifier.info.labels
+        best = np.argsort(-scores, kind="stable")[: self.options.top_k]
+        top = tuple(LabelScore(labels[i], float(scores[i])) for i in best)
+        threshold = self.options.min_score
+        if threshold is None:
+            threshold = self.classifier.info.rejection_threshold
+        label = top[0].label if top[0].score >= threshold else None
+        return ClipLabel(source, clip, start, end, person, label, top[0].score, top, persons)
+
+
+def _warn_of_damage(video: Video) -> None:
+    if video.was_cut:
+        log.warning(
+            "%s ends at %.1f s although %.1f s are announced: the file seems to be cut; it is labelled up to there",
+            video.path,
+            video.end,
+            video.announced_end,
+        )
+    elif video.decode_errors:
+        log.warning("%s: %d damaged parts could not be decoded and were passed over", video.path, video.decode_errors)

@@ -1,0 +1,120 @@
+"""Keypoints of each person, top-down: from the person's own crop, or from the detector's pass where that suffices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from .detect import Detections
+from .errors import ModelError
+from .skeleton import COCO17, Layout
+from .video import Frame
+from .yolo import FRAME_SIZE, Yolo, YoloResult
+
+# When each person gets a crop of their own: always, never, or only where the detector saw too few pixels.
+Crops = Literal["auto", "always", "never"]
+
+# A person smaller than this, in pixels of the picture that the detector saw, gets a crop under `auto`.
+_LEAST_SIDE = 96
+# Crops are fitted into a square of this many pixels, with this share of the box's side around it.
+_CROP_SIZE = 256
+_CROP_MARGIN = 0.25
+# Of the people that show up in a crop, the one that is meant overlaps its box at least so much.
+_LEAST_OVERLAP = 0.3
+
+
+class PoseEstimator(Protocol):
+    """Gives every detection of each frame its keypoints."""
+
+    layout: Layout
+
+    def __call__(self, frames: list[Frame], detections: list[Detections]) -> list[Detections]: ...
+
+
+class YoloPoseEstimator:
+    """YOLO-pose on crops. A person that is not found again in the crop keeps the keypoints of the first pass.
+
+    same_network: the detections come from these very weights, so that their keypoints may serve.
+    """
+
+    layout = COCO17
+
+    def __init__(self, weights: Path, device: str, crops: Crops = "auto", same_network: bool = False):
+        self.yolo = Yolo(weights, device)
+        if self.yolo.task != "pose":
+            raise ModelError(f"{weights} only detects; the pose model must be a pose network, such as yolo11n-pose")
+        self.crops = crops
+        self.same_network = same_network
+
+    def __call__(self, frames: list[Frame], detections: list[Detections]) -> list[Detections]:
+        filled = [self._with_room(found) for found in detections]
+        wanted = [
+            (which, person)
+            for which, (frame, found) in enumerate(zip(frames, filled, strict=True))
+            for person in range(len(found))
+            if self._needs_crop(frame, found.boxes[person])
+        ]
+        regions = [_crop_region(filled[which].boxes[person]) for which, person in wanted]
+        crops = [_cut(frames[which].image, region) for (which, _), region in zip(wanted, regions, strict=True)]
+        results = self.yolo(crops, _CROP_SIZE) if crops else []
+        for (which, person), region, result in zip(wanted, regions, results, strict=True):
+            found = filled[which]
+            pose = _pose_of(result, found.boxes[person], region[:2])
+            if pose is not None:
+                found.keypoints[person], found.keypoint_scores[person] = pose[:, :2], pose[:, 2].clip(0, 1)
+        return filled
+
+    def _with_room(self, found: Detections) -> Detections:
+        if self.same_network and found.keypoints is not None and found.keypoint_scores is not None:
+            return replace(found, keypoints=found.keypoints.copy(), keypoint_scores=found.keypoint_scores.copy())
+        shape = (len(found), len(self.layout))
+        empty = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
+        return replace(found, keypoints=empty[0], keypoint_scores=empty[1], layout=self.layout)
+
+    def _needs_crop(self, frame: Frame, box: np.ndarray) -> bool:
+        if not self.same_network:
+            return True
+        if self.crops != "auto":
+            return self.crops == "always"
+        scale = min(1.0, FRAME_SIZE / max(frame.image.shape[:2]))
+        return max(box[2] - box[0], box[3] - box[1]) * scale < _LEAST_SIDE
+
+
+def _crop_region(box: np.ndarray) -> np.ndarray:
+    """The part of the frame to look at, (4,) int64 xyxy; it may leave the frame."""
+    margin = _CROP_MARGIN * max(box[2] - box[0], box[3] - box[1])
+    return np.concatenate([np.floor(box[:2] - margin), np.ceil(box[2:] + margin)]).astype(np.int64)
+
+
+def _cut(image: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """The region of a picture, grey where it leaves the picture."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = region
+    inside = image[max(y1, 0) : max(min(y2, height), 0), max(x1, 0) : max(min(x2, width), 0)]
+    padding = ((max(-y1, 0), max(y2 - height, 0)), (max(-x1, 0), max(x2 - width, 0)), (0, 0))
+    return np.pad(inside, padding, constant_values=114)
+
+
+def _pose_of(result: YoloResult, box: np.ndarray, corner: np.ndarray) -> np.ndarray | None:
+    """The keypoints (K, 3) of the person that a crop was cut for, in pixels of the frame; None if not found."""
+    if result.keypoints is None or not len(result.boxes):
+        return None
+    boxes = result.boxes + np.tile(corner, 2)
+    overlap = _iou(boxes, box) * (0.5 + 0.5 * result.scores)
+    best = int(overlap.argmax())
+    if overlap[best] < _LEAST_OVERLAP:
+        return None
+    pose = result.keypoints[best].copy()
+    pose[:, :2] += corner
+    return pose
+
+
+def _iou(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (P, 4) with one box (4,), all xyxy: (P,)."""
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+    shared = (high - low).clip(min=0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    return shared / np.maximum(areas - shared, 1e-6)

@@ -1,0 +1,191 @@
+"""`PoseSequence`, the waist of PoseAct, and the pickle of poses that PYSKL and MMAction2 read."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .skeleton import LAYOUTS, Layout, layout_of
+
+# PYSKL's annotations tell no frame rate; clips of the usual data sets have about this one.
+DEFAULT_FPS = 30.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PoseSequence:
+    """The people of a span of video, frame by frame.
+
+    keypoints: (M, T, K, 2) float32, (x, y) in pixels of the frame.
+    scores: (M, T, K) float32 in [0, 1]; 0: the keypoint is absent; a person absent at a time has all 0.
+    times: (T,) float64, seconds. image_size: (H, W) pixels. track_ids: (M,) int64.
+    boxes: (M, T, 4) float32, xyxy in pixels; all 0 where the person is absent.
+    """
+
+    keypoints: np.ndarray
+    scores: np.ndarray
+    times: np.ndarray
+    image_size: tuple[int, int]
+    layout: Layout
+    track_ids: np.ndarray
+    boxes: np.ndarray
+
+    def __post_init__(self) -> None:
+        m, t, k = self.scores.shape
+        expected = {
+            "keypoints": (self.keypoints.shape, (m, t, k, 2)),
+            "scores": (self.scores.shape, (m, t, len(self.layout))),
+            "times": (self.times.shape, (t,)),
+            "track_ids": (self.track_ids.shape, (m,)),
+            "boxes": (self.boxes.shape, (m, t, 4)),
+        }
+        for name, (shape, wanted) in expected.items():
+            if shape != wanted:
+                raise ValueError(f"{name} must have shape {wanted}, got {shape}")
+        if not np.isfinite(self.keypoints).all() or not np.isfinite(self.scores).all():
+            raise ValueError("keypoints and scores must be finite; an absent keypoint has score 0")
+
+    def __repr__(self) -> str:
+        m, t, k = self.scores.shape
+        span = f", {self.times[0]:.3f} to {self.times[-1]:.3f} s" if t else ""
+        return f"PoseSequence(persons={m}, frames={t}, keypoints={k} ({self.layout.name}){span})"
+
+    @property
+    def present(self) -> np.ndarray:
+        """(M, T) bool: the person has at least one keypoint in the frame."""
+        return (self.scores > 0).any(axis=2)
+
+    def select(self, persons: list[int]) -> PoseSequence:
+        """Only these persons, given as indices into M."""
+        return PoseSequence(
+            keypoints=self.keypoints[persons],
+            scores=self.scores[persons],
+            times=self.times,
+            image_size=self.image_size,
+            layout=self.layout,
+            track_ids=self.track_ids[persons],
+            boxes=self.boxes[persons],
+        )
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One labelled sequence of a pose file. label: class index, -1 if unlabelled."""
+
+    name: str
+    label: int
+    poses: PoseSequence
+
+
+@dataclass(frozen=True)
+class PoseFile:
+    """Annotations by name, and the names in each split."""
+
+    path: Path
+    annotations: dict[str, Annotation]
+    splits: dict[str, list[str]] = field(default_factory=dict)
+
+    def split(self, name: str) -> list[Annotation]:
+        """The annotations of a split, in its order. Raises InputError naming the splits that exist."""
+        if name not in self.splits:
+            known = ", ".join(self.splits) or "none"
+            raise InputError(f"{self.path} has no split {name!r}; its splits: {known}")
+        missing = [n for n in self.splits[name] if n not in self.annotations]
+        if missing:
+            raise InputError(f"{self.path}: split {name!r} names {missing[0]!r}, which has no annotation")
+        return [self.annotations[n] for n in self.splits[name]]
+
+
+# What a pickle of arrays and plain containers needs, and no more.
+_HARMLESS = {
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+    *(("builtins", name) for name in ("set", "frozenset", "bytearray", "complex")),
+}
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str):
+        if (module, name) in _HARMLESS:
+            return super().find_class(module, name)
+        raise InputError(
+            f"refused: the pickle asks for {module}.{name}, and a pose file holds only arrays and plain containers"
+        )
+
+
+def load_pickle(path: Path) -> object:
+    """Read a pickle of numpy arrays and plain containers; anything else in it is refused by name.
+
+    Raises InputError if the file is missing, no pickle, or asks for more.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from error
+    try:
+        return _RestrictedUnpickler(io.BytesIO(data)).load()
+    except InputError as error:
+        raise InputError(f"{path} is {error}") from error
+    except Exception as error:  # a broken pickle can raise nearly anything
+        raise InputError(f"{path} is not a pickle of poses ({error}); expected PYSKL's format") from error
+
+
+def load_poses(path: str | Path) -> PoseFile:
+    """Read a pose file in PYSKL's format: {"split": {...}, "annotations": [...]}, or the bare list.
+
+    Raises InputError if the file cannot be read or an annotation is malformed (it names which).
+    """
+    path = Path(path)
+    content = load_pickle(path)
+    if isinstance(content, Mapping) and "annotations" in content:
+        rows, splits = content["annotations"], content.get("split") or {}
+    else:
+        rows, splits = content, {}
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise InputError(f"{path} has no list of annotations; expected PYSKL's format")
+    annotations = {}
+    for index, row in enumerate(rows):
+        try:
+            annotation = _annotation(row)
+        except (KeyError, ValueError, TypeError) as error:
+            which = row.get("frame_dir", f"number {index}")
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise InputError(f"{path}: annotation {which} is malformed: {reason}") from error
+        annotations[annotation.name] = annotation
+    return PoseFile(path, annotations, {str(name): [str(n) for n in names] for name, names in splits.items()})
+
+
+def _annotation(row: Mapping) -> Annotation:
+    keypoints = np.asarray(row["keypoint"], dtype=np.float32)
+    if keypoints.ndim != 4 or keypoints.shape[3] != 2 or keypoints.shape[1] < 1:
+        raise ValueError(f"keypoint must have shape (M, T, K, 2) with T > 0, got {keypoints.shape}")
+    m, t, k = keypoints.shape[:3]
+    scores = np.asarray(row.get("keypoint_score", np.ones((m, t, k))), dtype=np.float32)
+    if scores.shape != (m, t, k):
+        raise ValueError(f"keypoint_score must have shape {(m, t, k)}, got {scores.shape}")
+    # An estimator that found nobody writes NaN or 0 by convention of the peers.
+    absent = ~np.isfinite(keypoints).all(axis=3) | ~np.isfinite(scores)
+    layout = LAYOUTS[row["layout"]] if "layout" in row else layout_of(k)
+    height, width = row["img_shape"]
+    return Annotation(
+        name=str(row["frame_dir"]),
+        label=int(row.get("label", -1)),
+        poses=PoseSequence(
+            keypoints=np.where(absent[..., None], 0, keypoints),
+            scores=np.where(absent, 0, scores).clip(0, 1),
+            times=np.asarray(row.get("times", np.arange(t) / float(row.get("fps", DEFAULT_FPS))), dtype=np.float64),
+            image_size=(int(height), int(width)),
+            layout=layout,
+            track_ids=np.asarray(row.get("track_ids", np.arange(m)), dtype=np.int64),
+            boxes=np.asarray(row.get("boxes", np.zeros((m, t, 4))), dtype=np.float32),
+        ),
+    )

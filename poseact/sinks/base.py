@@ -1,0 +1,106 @@
+"""What all sinks share: opening, failing, and appearing under the final name only when complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from ..clips import ClipLabel
+from ..errors import OutputError
+
+
+class Sink(ABC):
+    """A context manager that writes labels to a file or to stdout.
+
+    A file is written under its name plus `.part` and renamed when the sink closes without an error, so that
+    nobody mistakes half a result for a whole one; what was there before stays until then.
+    """
+
+    def __init__(self, output: Path | None, many_sources: bool = False):
+        self.output = output
+        self.many_sources = many_sources
+        self.written = 0
+        self._part: Path | None = None
+        self.stream: TextIO = sys.stdout if output is None else self._open(output)
+
+    @abstractmethod
+    def format(self, clip: ClipLabel) -> str:
+        """The text of one label, with its line end."""
+
+    def header(self) -> str:
+        """The text before the first label."""
+        return ""
+
+    def write(self, clip: ClipLabel) -> None:
+        """Write one label, at once. Raises OutputError if there is no space left, say."""
+        text = self.format(clip)
+        self._put(text if self.written else self.header() + text)
+        self.written += 1
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.written and kind is None:
+            self._put(self.header())
+        if self.output is None:
+            return
+        try:
+            self.stream.close()
+        except OSError as closing:
+            if kind is None:
+                raise OutputError(self._why_not(closing)) from closing
+        if self._part is None:
+            return
+        if kind is None:
+            os.replace(self._part, self.output)
+        elif not self.written:
+            self._part.unlink(missing_ok=True)
+
+    @property
+    def kept(self) -> str:
+        """What to tell of an unfinished file; empty if there is none."""
+        if self._part is None or not self.written:
+            return ""
+        return f"the {self.written} labels so far are in {self._part}"
+
+    def _put(self, text: str) -> None:
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(self._why_not(error)) from error
+
+    def _open(self, output: Path) -> TextIO:
+        if output.is_dir():
+            raise OutputError(f"{output} is a folder; give the name of a file")
+        try:
+            if output.exists() and not output.is_file():
+                return output.open("w", encoding="utf-8", newline="")
+            if output.exists() and not os.access(output, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            self._part = output.with_name(output.name + ".part")
+            return self._part.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise OutputError(self._why_not(error)) from error
+
+    def _why_not(self, error: OSError) -> str:
+        name = "standard output" if self.output is None else str(self.output)
+        cures = {
+            errno.ENOSPC: "free some space or choose another disk",
+            errno.EDQUOT: "free some space or choose another disk",
+            errno.EACCES: "choose a place where you may write",
+            errno.EROFS: "choose a place where you may write",
+            errno.ENOENT: "make its folder first",
+        }
+        cure = cures.get(error.errno or 0, "choose another place")
+        return f"{name} cannot be written: {(error.strerror or str(error)).lower()}; {cure}"

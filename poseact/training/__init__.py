@@ -1,0 +1,1 @@
+"""Training a classifier from labelled poses: data set, augmentation, loop, evaluation."""

@@ -1,0 +1,193 @@
+"""Augmentation: make annotated poses look like those that an estimator finds in anybody's video.
+
+Each function takes a batch of keypoints (N, M, T, K, 2) in body units (see `normalise`) or scores
+(N, M, T, K), and a random generator on the same device. All draw one set of random numbers for a sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..skeleton import Layout
+from .dataset import PoseBatch, PoseDataset
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly each thing varies; 0 turns it off. Lengths are in body units, the size of the pose.
+
+    shortest_part: least share of a sequence that is cut out. least_frames: but never fewer than these.
+    whole: probability of the whole sequence. hold: probability that frames repeat as at a low frame rate.
+    flip: probability of a mirrored body. rotation: degrees (sigma). stretch: log of the aspect (range).
+    drift, zoom: probability that the camera pans or zooms over the clip. jitter: largest sigma of noise in
+    each frame. bias: sigma of a constant offset of each keypoint. outlier: share of far-off keypoints.
+    drop_points, drop_frames: largest share of single keypoints or whole frames that are lost.
+    drop_limb, drop_legs: probability that an arm or leg is lost for a while, or both legs throughout.
+    least_score: scores fall to this. crop: least share of the volume's area that is shown.
+    """
+
+    shortest_part: float = 0.2
+    least_frames: int = 40
+    whole: float = 0.4
+    hold: float = 0.2
+    flip: float = 0.5
+    rotation: float = 5.0
+    stretch: float = 0.15
+    drift: float = 0.2
+    zoom: float = 0.15
+    jitter: float = 0.015
+    bias: float = 0.012
+    outlier: float = 0.006
+    drop_points: float = 0.1
+    drop_frames: float = 0.15
+    drop_limb: float = 0.1
+    drop_legs: float = 0.06
+    least_score: float = 0.45
+    crop: float = 0.56
+
+    def scaled(self, strength: float) -> Augmentation:
+        """Everything that imitates estimated poses, stronger or weaker; the paper's own flip and crop stay."""
+        amounts = ("hold", "rotation", "stretch", "drift", "zoom", "jitter", "bias", "outlier")
+        amounts += ("drop_points", "drop_frames", "drop_limb", "drop_legs")
+        return replace(
+            self,
+            **{name: strength * getattr(self, name) for name in amounts},
+            shortest_part=max(0.1, 1 - strength * (1 - self.shortest_part)),
+            whole=max(0.0, 1 - strength * (1 - self.whole)),
+            least_score=max(0.2, 1 - strength * (1 - self.least_score)),
+        )
+
+
+
+class Augmenter:
+    """Draws augmented batches from a data set. One generator makes them repeatable."""
+
+    def __init__(self, options: Augmentation, layout: Layout, generator: torch.Generator):
+        self.options = options
+        self.layout = layout
+        self.generator = generator
+        self.device = generator.device
+
+    def batch(self, dataset: PoseDataset, sequences: Tensor, clip_len: int) -> PoseBatch:
+        """One augmented clip of `clip_len` frames from each of these sequences (N,)."""
+        frames = self.sample_frames(dataset.lengths[sequences], clip_len)
+        batch = dataset.batch(sequences, frames)
+        scores = self.lose_keypoints(batch.scores)
+        keypoints, center, size = normalise(batch.keypoints, batch.scores)
+        keypoints = self.disturb(self.film(keypoints))
+        keypoints, scores = self.mirror(keypoints, scores)
+        keypoints = keypoints * size + center
+        return PoseBatch(keypoints, scores, batch.image_size, batch.labels)
+
+    def sample_frames(self, lengths: Tensor, clip_len: int) -> Tensor:
+        """Uniform sampling (section 3.2) from a random part of each sequence: (N,) to (N, clip_len)."""
+        o, n = self.options, len(lengths)
+        length = lengths.float()[:, None]
+        least = torch.clamp(o.least_frames / length, max=1.0).clamp(min=o.shortest_part)
+        share = torch.exp(torch.log(least) * self._uniform(n, 1))
+        share = torch.where(self._chance(o.whole, n, 1), 1.0, share)
+        start = (1 - share) * length * self._uniform(n, 1)
+        steps = torch.arange(clip_len, device=self.device) + self._uniform(n, clip_len)
+        frames = start + steps * (share * length / clip_len)
+        held = 2 + torch.floor(2 * self._uniform(n, 1))
+        frames = torch.where(self._chance(o.hold, n, 1), torch.floor(frames / held) * held, frames)
+        return frames.long().clamp(min=0).minimum(lengths[:, None] - 1)
+
+    def film(self, keypoints: Tensor) -> Tensor:
+        """Another camera: turned, stretched, panning and zooming."""
+        o, n, frames = self.options, len(keypoints), keypoints.shape[2]
+        angle = torch.deg2rad(o.rotation * self._normal(n))
+        cos, sin = torch.cos(angle), torch.sin(angle)
+        turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+        keypoints = torch.einsum("nmtkc,ndc->nmtkd", keypoints, turn)
+        stretch = torch.exp(o.stretch * self._signed(n))
+        keypoints = keypoints * torch.stack([stretch, 1 / stretch], -1)[:, None, None, None]
+        way = torch.linspace(-0.5, 0.5, frames, device=self.device)[None, :, None]
+        reach = torch.tensor([1.0, 0.25], device=self.device)
+        pan = way * (self._signed(n, 2) * reach * self._chance(o.drift, n, 1))[:, None]
+        zoom = torch.exp(way[..., 0] * 0.5 * self._signed(n, 1) * self._chance(o.zoom, n, 1))
+        return keypoints * zoom[:, None, :, None, None] + pan[:, None, :, None]
+
+    def disturb(self, keypoints: Tensor) -> Tensor:
+        """An estimator's errors: noise in each frame, a constant offset of each keypoint, outliers."""
+        o, (n, m, t, k, _) = self.options, keypoints.shape
+        sigma = o.jitter * self._uniform(n, 1, 1, 1, 1)
+        keypoints = keypoints + sigma * self._normal(n, m, t, k, 2)
+        # Annotators mark the middle of the head, an estimator the nose.
+        spread = torch.ones(k, 1, device=self.device)
+        spread[0] = 2.0
+        keypoints = keypoints + o.bias * spread * self._normal(n, m, 1, k, 2)
+        far = self._chance(o.outlier, n, m, t, k, 1)
+        return keypoints + 0.15 * far * self._normal(n, m, t, k, 2)
+
+    def mirror(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Left and right exchanged."""
+        order = list(self.layout.mirrored_order)
+        flipped = keypoints[:, :, :, order] * torch.tensor([-1.0, 1.0], device=self.device)
+        flip = self._chance(self.options.flip, len(keypoints), 1, 1, 1)
+        return torch.where(flip[..., None], flipped, keypoints), torch.where(flip, scores[..., order], scores)
+
+    def lose_keypoints(self, scores: Tensor) -> Tensor:
+        """Keypoints, frames, limbs and legs that were not found; the rest get an estimator's scores."""
+        o, (n, m, t, k) = self.options, scores.shape
+        lost = self._chance(o.drop_points * self._uniform(n, 1, 1, 1) ** 2, n, m, t, k)
+        lost |= self._chance(o.drop_frames * self._uniform(n, 1, 1, 1) ** 2, n, m, t, 1)
+        limb = torch.tensor(_limb_masks(self.layout), device=self.device)
+        which = torch.floor(len(limb) * self._uniform(n)).long()
+        start, length = self._uniform(n, 1), self._uniform(n, 1)
+        time = torch.linspace(0, 1, t, device=self.device)
+        while_lost = (time >= start * (1 - length)) & (time <= start * (1 - length) + length)
+        while_lost &= self._chance(o.drop_limb, n, 1)
+        lost |= while_lost[:, None, :, None] & limb[which][:, None, None]
+        legs = torch.tensor([name.endswith(("knee", "ankle")) for name in self.layout.keypoints], device=self.device)
+        lost |= self._chance(o.drop_legs, n, 1, 1, 1) & legs
+        floor = o.least_score + (1 - o.least_score) * self._uniform(n, 1, 1, 1)
+        seen = floor + (1 - floor) * self._uniform(n, m, 1, k) ** 0.5
+        return torch.where(lost, 0.0, scores * seen)
+
+    def crop(self, boxes: Tensor) -> Tensor:
+        """A random part of each box (N, 4): the paper's random resized crop."""
+        o, n = self.options, len(boxes)
+        area = o.crop + (1 - o.crop) * self._uniform(n, 1)
+        aspect = torch.exp((0.2 if o.crop < 1 else 0.0) * self._signed(n, 1))
+        share = torch.cat([torch.sqrt(area * aspect), torch.sqrt(area / aspect)], dim=1).clamp(max=1.0)
+        size = boxes[:, 2:] - boxes[:, :2]
+        low = boxes[:, :2] + (1 - share) * self._uniform(n, 2) * size
+        return torch.cat([low, low + share * size], dim=1)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.device)
+
+    def _signed(self, *shape: int) -> Tensor:
+        return 2 * self._uniform(*shape) - 1
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator, device=self.device)
+
+    def _chance(self, probability: float | Tensor, *shape: int) -> Tensor:
+        return self._uniform(*shape) < probability
+
+
+def normalise(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Keypoints in body units about their centre: (keypoints, center, size), so that
+    keypoints = normalised * size + center. The unit is the mean over frames of a pose's longer side."""
+    there = (scores > 0)[..., None]
+    low = torch.where(there, keypoints, torch.inf).amin(dim=3)  # (N, M, T, 2)
+    high = torch.where(there, keypoints, -torch.inf).amax(dim=3)
+    side = (high - low).amax(dim=-1)
+    found = torch.isfinite(side)
+    size = torch.where(found, side, 0).sum(dim=(1, 2)) / found.sum(dim=(1, 2)).clamp(min=1)
+    size = size.clamp(min=1.0)[:, None, None, None, None]
+    center = (there * keypoints).sum(dim=(1, 2, 3)) / there.sum(dim=(1, 2, 3)).clamp(min=1)
+    center = center[:, None, None, None]
+    return (keypoints - center) / size, center, size
+
+
+def _limb_masks(layout: Layout) -> list[list[bool]]:
+    """For each arm and leg, which keypoints go when it is hidden."""
+    parts = (("elbow", "wrist"), ("knee", "ankle"))
+    hidden = [{f"{side}_{name}" for name in part} for side in ("left", "right") for part in parts]
+    return [[name in names for name in layout.keypoints] for names in hidden]

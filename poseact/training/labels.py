@@ -1,0 +1,62 @@
+"""Class names: of one pose file, and of several files whose classes are united."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import InputError
+from ..poses import Annotation
+
+
+def read_labels(path: Path) -> list[str]:
+    """Class names, one a line, in label order. Raises InputError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InputError(f"the class names {path} cannot be read: {reason}") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise InputError(f"{path} holds no class names; write one a line, in label order")
+    return names
+
+
+def labels_beside(poses: Path) -> Path:
+    """Where the class names of a pose file are looked for: my.pkl, my_labels.txt."""
+    return poses.with_name(poses.stem + "_labels.txt")
+
+
+def unite(names: Sequence[Sequence[str]], aliases: Mapping[str, str]) -> list[str]:
+    """All class names in order of appearance, each once; an alias counts as the name it stands for."""
+    united: dict[str, None] = {}
+    for file_names in names:
+        united.update(dict.fromkeys(aliases.get(name, name) for name in file_names))
+    return list(united)
+
+
+def label_indices(
+    annotations: Sequence[Annotation],
+    names: Sequence[str],
+    labels: Sequence[str],
+    aliases: Mapping[str, str],
+    source: Path,
+) -> list[int]:
+    """The index into `labels` of each annotation, whose own label is an index into its file's `names`.
+
+    Raises InputError for an unlabelled annotation, a label without a name, or a name that `labels` lacks.
+    """
+    index_of = {label: index for index, label in enumerate(labels)}
+    indices = []
+    for annotation in annotations:
+        if not 0 <= annotation.label < len(names):
+            raise InputError(
+                f"{source}: annotation {annotation.name} has label {annotation.label}, "
+                f"but there are {len(names)} class names (0 to {len(names) - 1})"
+            )
+        name = names[annotation.label]
+        name = aliases.get(name, name)
+        if name not in index_of:
+            raise InputError(f"{source}: class {name!r} is none of the classifier's labels")
+        indices.append(index_of[name])
+    return indices

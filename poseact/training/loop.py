@@ -1,0 +1,220 @@
+"""The training loop: the paper's recipe (SGD with momentum, cosine schedule), resumable after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..errors import ModelError, OutputError, UsageError
+from ..heatmaps import VolumeRule, crop_boxes, draw_joints, to_volume_pixels
+from .augment import Augmentation, Augmenter
+from .dataset import PoseBatch, PoseDataset
+from .evaluation import accuracy, predict_probabilities
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """epochs: passes over the data. learning_rate: at the start, for this batch size; it falls as a cosine.
+    balance: 0 draws each sequence once an epoch, 1 each class as often as any other. averaging: decay of the
+    moving average of the weights, which is what is kept. seed: of everything random."""
+
+    epochs: int = 60
+    batch_size: int = 32
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    clip_gradient: float = 40.0
+    warmup_steps: int = 100
+    label_smoothing: float = 0.05
+    balance: float = 0.5
+    averaging: float = 0.998
+    seed: int = 0
+    clip_len: int = 48
+    rule: VolumeRule = field(default_factory=VolumeRule)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2:
+            raise UsageError("training needs at least 1 epoch and a batch of at least 2")
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """epoch: from 1. loss: mean over the epoch. top1: on the validation data, None without any."""
+
+    epoch: int
+    loss: float
+    top1: float | None
+
+
+class Trainer:
+    """Trains a network on a data set, an epoch at a time.
+
+    After each epoch the whole state is in `checkpoint` (written aside, then renamed); a trainer made with the
+    same data and options goes on from there and ends with the same weights as one that was never interrupted.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        train: PoseDataset,
+        validation: PoseDataset | None,
+        options: TrainOptions,
+        checkpoint: Path | None = None,
+        device: str = "cpu",
+    ):
+        self.options = options
+        self.device = torch.device(device)
+        self.net = net.to(self.device)
+        self.train_set = train.to(self.device)
+        self.validation_set = validation.to(self.device) if validation else None
+        self.averaged = AveragedModel(
+            self.net, multi_avg_fn=_moving_average(options.averaging), use_buffers=True
+        ).to(self.device)
+        self.optimizer = torch.optim.SGD(
+            self.net.parameters(),
+            lr=options.learning_rate,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+            nesterov=True,
+        )
+        self.generator = torch.Generator(self.device).manual_seed(options.seed)
+        self.augmenter = Augmenter(options.augmentation, train.layout, self.generator)
+        self.epoch = 0
+        self.checkpoint = checkpoint
+        self.fingerprint = self._fingerprint()
+        if checkpoint and checkpoint.exists():
+            self._resume(checkpoint)
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to keep: the moving average of the weights."""
+        return self.averaged.module
+
+    def epochs(self) -> Iterator[EpochReport]:
+        """Train the epochs that are left, one for each step of the iterator."""
+        while self.epoch < self.options.epochs:
+            loss = self._train_epoch()
+            self.epoch += 1
+            top1 = None
+            if self.validation_set:
+                options = self.options
+                found = predict_probabilities(self.result, self.validation_set, options.rule, options.clip_len)
+                top1 = accuracy(found, self.validation_set.labels).top1
+            if self.checkpoint:
+                self._save(self.checkpoint)
+            yield EpochReport(self.epoch, loss, top1)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, len(self.train_set) // self.options.batch_size)
+
+    def _train_epoch(self) -> float:
+        self.net.train()
+        order = self._draw_order()
+        total = torch.zeros((), device=self.device)
+        for step in range(self.steps_per_epoch):
+            sequences = order[step * self.options.batch_size :][: self.options.batch_size]
+            batch = self.augmenter.batch(self.train_set, sequences, self.options.clip_len)
+            self._set_learning_rate(self.epoch * self.steps_per_epoch + step)
+            total += self._step(batch)
+        return (total / self.steps_per_epoch).item()
+
+    def _step(self, batch: PoseBatch) -> Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.net(self._volume(batch))
+        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.options.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip_gradient)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.net)
+        return loss.detach()
+
+    def _volume(self, batch: PoseBatch) -> Tensor:
+        rule = self.options.rule
+        boxes = crop_boxes(batch.keypoints, batch.scores, batch.image_size, rule)
+        boxes = self.augmenter.crop(boxes)
+        points = to_volume_pixels(batch.keypoints, boxes, rule.size)
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        return draw_joints(points, batch.scores, rule, dtype)
+
+    def _draw_order(self) -> Tensor:
+        labels = self.train_set.labels
+        weights = torch.bincount(labels)[labels].float() ** -self.options.balance
+        if self.options.balance == 0:
+            return torch.randperm(len(labels), generator=self.generator, device=self.device)
+        count = max(len(labels), self.options.batch_size)
+        return torch.multinomial(weights, count, replacement=True, generator=self.generator)
+
+    def _set_learning_rate(self, step: int) -> None:
+        steps = self.options.epochs * self.steps_per_epoch
+        share = 0.5 * (1 + math.cos(math.pi * step / steps))
+        warmup = min(1.0, (step + 1) / self.options.warmup_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.learning_rate * share * warmup
+
+    def _fingerprint(self) -> str:
+        """What a checkpoint must have been made with to be resumed."""
+        digest = hashlib.sha256(repr(sorted(asdict(self.options).items())).encode())
+        for tensor in (self.train_set.keypoints, self.train_set.scores, self.train_set.labels, self.train_set.first):
+            digest.update(tensor.cpu().numpy().tobytes())
+        digest.update(repr([(name, tuple(p.shape)) for name, p in self.net.named_parameters()]).encode())
+        return digest.hexdigest()
+
+    def _save(self, path: Path) -> None:
+        state = {
+            "fingerprint": self.fingerprint,
+            "epoch": self.epoch,
+            "net": self.net.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch_generator": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["cuda_generator"] = torch.cuda.get_rng_state(self.device)
+        aside = path.with_name(path.name + ".part")
+        try:
+            torch.save(state, aside)
+            os.replace(aside, path)
+        except (OSError, RuntimeError) as error:
+            aside.unlink(missing_ok=True)
+            raise OutputError(f"the checkpoint {path} cannot be written: {error}") from error
+
+    def _resume(self, path: Path) -> None:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a broken file
+            raise ModelError(f"{path} is not a training checkpoint; delete it or use --restart") from error
+        if state.get("fingerprint") != self.fingerprint:
+            raise UsageError(
+                f"{path} is of a training with other data or settings; use --restart to begin anew, or another output"
+            )
+        self.net.load_state_dict(state["net"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_generator"])
+        if "cuda_generator" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_generator"], self.device)
+        self.epoch = state["epoch"]
+
+
+def _moving_average(decay: float):
+    """A moving average that is short at first: else batch norm's initial statistics would linger for epochs."""
+
+    def average(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        steps = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, steps)
+
+    return average
