@@ -39,7 +39,17 @@ _HOMES = {
     "load_poses": "poses",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = [
+    "ClipLabel",
+    "LabelScore",
+    "Options",
+    "Pipeline",
+    "PoseActError",
+    "PoseSequence",
+    "Window",
+    "__version__",
+    "load_poses",
+]
 
 
 def __getattr__(name: str):

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+
 @dataclass(frozen=True)
 class VolumeRule:
     """How keypoints become a volume; a bundle carries the rule that its network was trained with.

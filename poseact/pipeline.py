@@ -41,10 +41,10 @@ Progress = Callable[[float, float | None], None]
 class Options:
     """What is labelled and what is told of it.
 
-    window, stride: seconds; None: the bundle's own, or half of a window that is given; "whole": the whole video
-    is one clip. start, end: the part of the video to look at, in seconds. per_person: a label for each person instead of one for the clip. top_k: how
-    many of the most likely labels a clip lists. min_score: below it a clip's label is None; None: the bundle's
-    rejection threshold. crops: see `pose.Crops`.
+    window, stride: seconds; None: the bundle's own, or half of a window that is given; "whole": the whole
+    video is one clip. start, end: the part of the video to look at, in seconds. per_person: a label for each
+    person instead of one for the clip. top_k: how many of the most likely labels a clip lists. min_score:
+    below it a clip's label is None; None: the bundle's rejection threshold. crops: see `pose.Crops`.
     """
 
     window: float | Literal["whole"] | None = None

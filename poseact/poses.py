@@ -58,7 +58,7 @@ class PoseSequence:
     @property
     def present(self) -> np.ndarray:
         """(M, T) bool: the person has at least one keypoint in the frame."""
-        return (self.scores > 0).any(axis=2)
+        return np.any(self.scores > 0, axis=2)
 
     def select(self, persons: list[int]) -> PoseSequence:
         """Only these persons, given as indices into M."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -128,11 +129,9 @@ class Video:
 
     def _seek(self, start: float) -> None:
         target = int((start + self.origin) / self.stream.time_base)
-        try:
+        # Not every container can seek; then all is decoded and what lies before is dropped.
+        with contextlib.suppress(av.FFmpegError):
             self.container.seek(max(target, 0), stream=self.stream)
-        except av.FFmpegError:
-            # Not every container can seek; then all is decoded and what lies before is dropped.
-            pass
 
     def _origin(self) -> float:
         """Players count from the container's first timestamp, and so do we."""

@@ -6,6 +6,8 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,16 +48,16 @@ class Yolo:
 
     def __call__(self, images: list[np.ndarray], size: int = FRAME_SIZE) -> list[YoloResult]:
         """People in RGB pictures (H, W, 3) uint8, each fitted into a square of `size` pixels."""
-        # Ultralytics takes numpy pictures as BGR.
-        found = self.model.predict(
-            [np.ascontiguousarray(image[..., ::-1]) for image in images],
-            imgsz=size,
-            conf=LEAST_CONFIDENCE,
-            classes=[0],
-            device=self.device,
-            verbose=False,
-            save=False,
-        )
+        with _all_threads():
+            found = self.model.predict(
+                [np.ascontiguousarray(image[..., ::-1]) for image in images],  # Ultralytics wants BGR
+                imgsz=size,
+                conf=LEAST_CONFIDENCE,
+                classes=[0],
+                device=self.device,
+                verbose=False,
+                save=False,
+            )
         return [_translate(result) for result in found]
 
 
@@ -77,6 +79,17 @@ def import_byte_tracker() -> tuple[Any, Any]:
     return BYTETracker, Boxes
 
 
+@contextmanager
+def _all_threads() -> Iterator[None]:
+    """Ultralytics leaves torch one core less when it first predicts: half of a laptop with two."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
 def _import_ultralytics() -> Any:
     """Import it so that it neither prints, installs packages, phones home nor writes into the user's home."""
     if "YOLO_CONFIG_DIR" not in os.environ:
@@ -86,10 +99,13 @@ def _import_ultralytics() -> Any:
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_VERBOSE"] = "false"
+    threads = os.environ.get("OMP_NUM_THREADS")
     try:
         import ultralytics
     except ImportError as error:
         raise ModelError(f"Ultralytics cannot be imported ({error}); run: pip install ultralytics") from error
+    if threads is None:
+        os.environ.pop("OMP_NUM_THREADS", None)  # it sets 1, which child processes would inherit
     return ultralytics
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from .. import __version__
 from . import models, predict, train
-from .report import exit_code_of, fail
+from .report import reported
 
 app = typer.Typer(
     name="poseact",
@@ -18,9 +17,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("predict")(predict.predict)
-app.command("train")(train.train)
-app.command("models")(models.models)
+app.command("predict")(reported(predict.predict))
+app.command("train")(reported(train.train))
+app.command("models")(reported(models.models))
 
 
 def _print_version(wanted: bool) -> None:
@@ -39,13 +38,5 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; the one place where errors become messages and exit codes."""
-    debug = "--debug" in sys.argv
-    try:
-        app()
-    except SystemExit:
-        raise
-    except BaseException as error:
-        if debug or exit_code_of(error) is None:
-            raise
-        fail(error)
+    """Run the command line."""
+    app(prog_name="poseact")

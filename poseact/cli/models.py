@@ -15,7 +15,7 @@ def models() -> None:
     for title in ("name", "part", "size", "licence", "where", "about"):
         table.add_column(title, overflow="fold", no_wrap=title != "about")
     for model in registry().values():
-        place, path = model.find()
+        place, _ = model.find()
         size = f"{model.size / 1e6:.1f} MB"
         table.add_row(model.name, ", ".join(model.parts), size, model.licence, place, model.about)
     console = Console()

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from ..errors import PoseActError
+from ..errors import OutputError, PoseActError
 
 INTERRUPTED = 130
 
@@ -33,16 +45,36 @@ def exit_code_of(error: BaseException) -> int | None:
     return None
 
 
-def fail(error: BaseException) -> None:
-    """Say in one sentence what is wrong and exit with the error's code."""
-    code = exit_code_of(error)
+def reported(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with what goes wrong told in one sentence; the one place where errors become exit codes."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except BaseException as error:
+            code = exit_code_of(error)
+            if code is None:
+                raise
+            if options.get("debug"):
+                traceback.print_exc()
+            _tell(error)
+            raise typer.Exit(code) from None
+
+    return run
+
+
+def _tell(error: BaseException) -> None:
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has enough; Python must not complain of it when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    else:
-        say_error(str(error) or "interrupted")
-    sys.stdout = None  # type: ignore[assignment]  # what could not be flushed is not tried again
-    raise SystemExit(code)
+        return
+    say_error(str(error) or "interrupted")
+    if isinstance(error, OutputError):
+        # What stdout could not take is not tried again at exit.
+        with suppress(OSError):
+            sys.stdout.flush()
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def say_error(text: str) -> None:

@@ -48,8 +48,8 @@ class TableSink(Sink):
         row = Table.grid(padding=(0, 2))
         for name, width in _WIDTHS.items():
             if name != "video" or self.many_sources:
-                justify = "right" if name in ("person", "score") else "left"
-                row.add_column(width=width, no_wrap=True, overflow="ellipsis", justify=justify)
+                numbers = name in ("person", "score")
+                row.add_column(width=width, no_wrap=True, overflow="ellipsis", justify="right" if numbers else "left")
         row.add_column(no_wrap=True, overflow="ellipsis")
         row.add_row(*(cells if self.many_sources else cells[1:]))
         with self._console.capture() as captured:

@@ -50,8 +50,8 @@ class Augmentation:
 
     def scaled(self, strength: float) -> Augmentation:
         """Everything that imitates estimated poses, stronger or weaker; the paper's own flip and crop stay."""
-        amounts = ("hold", "rotation", "stretch", "drift", "zoom", "jitter", "bias", "outlier")
-        amounts += ("drop_points", "drop_frames", "drop_limb", "drop_legs")
+        amounts = ["hold", "rotation", "stretch", "drift", "zoom", "jitter", "bias", "outlier"]
+        amounts += ["drop_points", "drop_frames", "drop_limb", "drop_legs"]
         return replace(
             self,
             **{name: strength * getattr(self, name) for name in amounts},
@@ -59,7 +59,6 @@ class Augmentation:
             whole=max(0.0, 1 - strength * (1 - self.whole)),
             least_score=max(0.2, 1 - strength * (1 - self.least_score)),
         )
-
 
 
 class Augmenter:

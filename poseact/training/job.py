@@ -170,9 +170,7 @@ def _measure(
 ) -> dict[str, float]:
     options = trainer.options
     on_device = validation.to(trainer.device)
-    found = accuracy(
-        predict_probabilities(trainer.result, on_device, options.rule, options.clip_len), on_device.labels
-    )
+    found = accuracy(predict_probabilities(trainer.result, on_device, options.rule, options.clip_len), on_device.labels)
     log(f"validation top-1 {found.top1:.1%} of {found.sequences} sequences; per class:")
     for label, share in found.per_class.items():
         log(f"  {labels[label]:20} {share:.0%}")
@@ -203,7 +201,9 @@ def _describe(
 
 
 def _median_seconds(items: list[Item]) -> float:
-    spans = [len(a.poses.times) * (a.poses.times[-1] - a.poses.times[0]) / max(1, len(a.poses.times) - 1) for a, _ in items]
+    spans = [
+        len(a.poses.times) * (a.poses.times[-1] - a.poses.times[0]) / max(1, len(a.poses.times) - 1) for a, _ in items
+    ]
     median = float(np.median(spans))
     if median <= 0:
         raise InputError("the training sequences have one frame each; give --window SECONDS")

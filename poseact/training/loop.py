@@ -77,9 +77,9 @@ class Trainer:
         self.net = net.to(self.device)
         self.train_set = train.to(self.device)
         self.validation_set = validation.to(self.device) if validation else None
-        self.averaged = AveragedModel(
-            self.net, multi_avg_fn=_moving_average(options.averaging), use_buffers=True
-        ).to(self.device)
+        self.averaged = AveragedModel(self.net, multi_avg_fn=_moving_average(options.averaging), use_buffers=True).to(
+            self.device
+        )
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),
             lr=options.learning_rate,
