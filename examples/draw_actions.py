@@ -170,7 +170,17 @@ def _parts(colours: Colours) -> list[Part]:
     skin, shirt, trousers, shoes = colours.skin, colours.shirt, colours.trousers, colours.shoes
     parts = [
         Part(skin, (("neck", 0.031), ("neck>crown:0.5", 0.031)), 0.02),
-        Part(shirt, (("left_shoulder", 0.038), ("right_shoulder", 0.038), ("neck", 0.034), ("neck>pelvis:0.35", 0.064), *_WAIST), 0.015),
+        Part(
+            shirt,
+            (
+                ("left_shoulder", 0.038),
+                ("right_shoulder", 0.038),
+                ("neck", 0.034),
+                ("neck>pelvis:0.35", 0.064),
+                *_WAIST,
+            ),
+            0.015,
+        ),
         Part(trousers, (*_WAIST, ("left_hip", 0.054), ("right_hip", 0.054)), 0.01),
     ]
     for side in ("left_", "right_"):
@@ -241,10 +251,10 @@ def _draw_head(image: np.ndarray, at: dict[str, np.ndarray], height: float, colo
         hull(colour, *balls)
     for name, side in (("left_ear", 1), ("right_ear", -1)):
         if side * across[2] > 0.3:
-            hull(hair, ball(-0.03, 0.03, 0.045), ball(-0.005, 0.012, 0.03, side * 0.03))
+            hull(hair, ball(-0.032, 0.03, 0.043), ball(-0.022, 0.008, 0.028, side * 0.03))
         if side * across[2] > -0.3:
             hull(skin, (at[name][:2], 0.014 * height), ball(0.0, -0.012, 0.009, side * 0.056))
-    hull(hair, ball(-0.02, 0.055, 0.042), ball(0.03, 0.062, 0.022), ball(-0.045, 0.03, 0.03))
+    hull(hair, ball(-0.02, 0.06, 0.036), ball(0.028, 0.06, 0.019, 0.028), ball(0.028, 0.06, 0.019, -0.028))
     if ahead[2] > -0.25:
         _draw_face(image, at, height, colours)
 
@@ -254,10 +264,13 @@ def _draw_face(image: np.ndarray, at: dict[str, np.ndarray], height: float, colo
     ears = (at["left_ear"] + at["right_ear"]) / 2
     ahead, up = _direction(at["nose"], ears), _direction(at["crown"], ears)
     across = _direction(at["left_ear"], ears)
+    nose = at["nose"] - 0.008 * height * ahead
+    ridge = nose + height * (0.026 * up - 0.01 * ahead)
+    _draw_hull(image, np.array([ridge[:2], nose[:2]]), height * np.array([0.006, 0.01]), colours.skin)
     angles = np.linspace(0, 2 * np.pi, 20, endpoint=False)[:, None]
     for side, name in ((1, "left_eye"), (-1, "right_eye")):
-        around = 0.9 * across - 0.3 * side * ahead  # the face is round: its sides look outward
-        if 0.5 * ahead[2] + 0.85 * side * across[2] < -0.45:
+        around = 0.88 * across - 0.45 * side * ahead  # the face is round: its sides look outward
+        if 0.45 * ahead[2] + 0.88 * side * across[2] < -0.45:
             continue
         mouth = at["mouth"] + 0.007 * side * height * around
         for centre, wide, high, colour in (
@@ -268,9 +281,6 @@ def _draw_face(image: np.ndarray, at: dict[str, np.ndarray], height: float, colo
         ):
             rim = centre + height * (wide * np.cos(angles) * around + high * np.sin(angles) * up)
             _fill(image, rim[:, :2].astype(np.float32), np.array(colour))
-    nose = at["nose"] - 0.008 * height * ahead
-    ridge = nose + height * (0.026 * up - 0.01 * ahead)
-    _draw_hull(image, np.array([ridge[:2], nose[:2]]), height * np.array([0.006, 0.01]), colours.skin)
 
 
 def _direction(end: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -303,12 +313,15 @@ def write_video(
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
 ) -> int:
-    """Encode frames, (H, W, 3) uint8 RGB each, and return how many. options: the codec's own, such as crf."""
+    """Encode frames, (H, W, 3) uint8 RGB each, and return how many.
+
+    options: the codec's own, such as bf, g or crf; without any, H.264 gets a crf of 23.
+    """
+    if options is None:
+        options = {"crf": "23"} if codec.startswith("libx264") else {}
     count = 0
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            codec, rate=Fraction(fps).limit_denominator(1001), options=options or {"crf": "23"}
-        )
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
         stream.pix_fmt = pix_fmt
         for count, image in enumerate(frames, 1):
             if count == 1:
@@ -320,7 +333,7 @@ def write_video(
 
 # How each action is looked at; a walk begins at the picture's left edge.
 _VIEWS = {
-    "walk": {"x": 0.06, "height": 0.62, "facing": 90.0},
+    "walk": {"x": 0.06, "height": 0.56, "facing": 90.0},
     "squat": {"facing": 45.0},
     "pushup": {"x": 0.25, "height": 0.9, "facing": 90.0},
 }

@@ -86,6 +86,7 @@ class FramePlan:
         self.window, self.clip_len, self.start = window, clip_len, start
         self._half_frame = 0.5 / fps
         self._fps = fps
+        self._end = end
         self._times = self._times_until(end) if end is not None else None
         self._next = 0
 
@@ -102,8 +103,8 @@ class FramePlan:
         if self._times is None:
             return True
         passed = int(np.searchsorted(self._times, time + self._half_frame - 1e-6, side="right"))
-        # Past its announced end a video goes on unplanned.
-        wanted = passed > self._next or time > self._times[-1] + self._half_frame
+        past_announced_end = self._end is not None and time >= self._end
+        wanted = passed > self._next or past_announced_end
         self._next = max(self._next, passed)
         return wanted
 

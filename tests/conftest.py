@@ -9,6 +9,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
+
+from poseact.classifier import BundleInfo
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -26,7 +29,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def draw_video() -> Callable[..., Path]:
-    """Write a video whose frame i is a plain grey of brightness 40 + 4·(i mod 40): each frame tells its index.
+    """Write a video whose frame i is a plain grey of brightness 40 + 5·(i mod 40): each frame tells its index.
 
     draw_video(path, n_frames, fps=25, size=(64, 48), codec="libx264", pix_fmt="yuv420p", pts=None);
     pts: timestamps in milliseconds, for a variable frame rate.
@@ -41,7 +44,7 @@ def draw_video() -> Callable[..., Path]:
 
                 stream.codec_context.time_base = Fraction(1, 1000)
             for index in range(n_frames):
-                grey = np.full((size[1], size[0], 3), 40 + 4 * (index % 40), np.uint8)
+                grey = np.full((size[1], size[0], 3), 40 + 5 * (index % 40), np.uint8)
                 frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
                 if pts is not None:
                     frame.pts = pts[index]
@@ -54,4 +57,33 @@ def draw_video() -> Callable[..., Path]:
 
 def grey_index(image: np.ndarray) -> int:
     """The index that a frame of `draw_video` tells."""
-    return round((float(image[2:-2, 2:-2].mean()) - 40) / 4)
+    return round((float(image[2:-2, 2:-2].mean()) - 40) / 5)
+
+
+class KeypointNamer(torch.nn.Module):
+    """A classifier with an answer that can be foretold: how much is drawn of each of the first keypoints."""
+
+    def __init__(self, n_labels: int):
+        super().__init__()
+        self.n_labels = n_labels
+        self.scale = torch.nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        return self.scale * volume.amax(dim=(3, 4)).mean(dim=2)[:, : self.n_labels]
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> Callable[..., Path]:
+    """make_bundle(**info): a bundle with the labels head, left_shoulder, right_shoulder; the answer is the one
+    of these keypoints that is drawn brightest."""
+
+    def make(path: Path | None = None, **info) -> Path:
+        path = path or tmp_path / "namer.pt"
+        labels = ("head", "left_shoulder", "right_shoulder")
+        described = {"name": "namer", "version": "1", "labels": labels, "layout": "body13", "window": 2.0, "stride": 1.0}
+        bundle = BundleInfo(**{**described, **info})
+        script = torch.jit.script(KeypointNamer(len(labels)).eval())
+        torch.jit.save(script, str(path), _extra_files={"poseact.json": bundle.to_json()})
+        return path
+
+    return make

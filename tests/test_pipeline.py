@@ -1,0 +1,222 @@
+"""The chain, with a detector and a pose estimator that are a few lines each and real decoding between them."""
+
+import logging
+
+import numpy as np
+import pytest
+from conftest import grey_index
+
+from poseact import Options, Pipeline
+from poseact.detect import Detections
+from poseact.errors import InputError, ModelError, UsageError
+from poseact.skeleton import COCO17
+
+NOSE, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 5, 6
+
+
+class Actors:
+    """Detector and pose estimator in one: people who stand where they are told and show one keypoint best.
+
+    people: (x, size, shown keypoint, first and last second). `looked_at` are the frames that were offered.
+    """
+
+    layout = COCO17
+
+    def __init__(self, *people):
+        self.people = people
+        self.looked_at = []
+
+    def detect(self, frames):
+        self.looked_at += [(frame.index, grey_index(frame.image)) for frame in frames]
+        return [self._of(frame) for frame in frames]
+
+    def __call__(self, frames, detections):
+        return detections
+
+    def _of(self, frame):
+        there = [p for p in self.people if p[3] <= frame.time < p[4]]
+        boxes = np.array([[x, 10, x + size / 2, 10 + size] for x, size, *_ in there], np.float32).reshape(-1, 4)
+        body = np.stack([np.linspace(0, 0.5, 17), np.linspace(0, 1, 17)], axis=1).astype(np.float32)
+        keypoints = np.array([body * size + (x, 10) for x, size, *_ in there], np.float32).reshape(-1, 17, 2)
+        scores = np.full((len(there), 17), 0.5, np.float32)
+        for row, person in enumerate(there):
+            scores[row, person[2]] = 1.0
+        return Detections(boxes, np.full(len(there), 0.9, np.float32), keypoints, scores, COCO17)
+
+
+ALWAYS = (0, 1e9)
+
+
+def label(video, bundle, *people, **options):
+    actors = Actors(*people)
+    pipeline = Pipeline(bundle, detector=actors.detect, pose=actors, device="cpu", options=Options(**options))
+    return list(pipeline.stream(video)), actors
+
+
+def spans(clips):
+    return [(round(c.start, 2), round(c.end, 2)) for c in clips]
+
+
+@pytest.fixture
+def five_seconds(tmp_path, draw_video):
+    return draw_video(tmp_path / "five.mp4", 125, fps=25, size=(320, 240))
+
+
+def test_clips_follow_the_bundles_window_and_end_with_the_video(five_seconds, make_bundle):
+    clips, _ = label(five_seconds, make_bundle(window=2.0, stride=1.2), (20, 100, NOSE, *ALWAYS))
+    assert spans(clips) == [(0, 2), (1.2, 3.2), (2.4, 4.4), (3, 5)]
+    assert [c.clip for c in clips] == [0, 1, 2, 3]
+    assert {c.label for c in clips} == {"head"}
+    assert {c.person for c in clips} == {None}
+    assert {c.persons for c in clips} == {1}
+    assert all(c.source == str(five_seconds) for c in clips)
+    assert clips[0].top[0].score == clips[0].score > 0.9
+
+
+def test_labels_come_while_the_video_is_still_read(five_seconds, make_bundle):
+    actors = Actors((20, 100, NOSE, *ALWAYS))
+    pipeline = Pipeline(make_bundle(), detector=actors.detect, pose=actors, device="cpu")
+    first = next(pipeline.stream(five_seconds))
+    assert spans([first]) == [(0, 2)]
+    assert max(index for index, _ in actors.looked_at) < 90
+
+
+def test_the_label_changes_when_the_person_changes(five_seconds, make_bundle):
+    clips, _ = label(
+        five_seconds, make_bundle(stride=2.0), (20, 100, NOSE, 0, 2), (200, 100, LEFT_SHOULDER, 2, 9), window=1.0
+    )
+    labels = [c.label for c in clips]
+    assert labels[:3] == ["head"] * 3
+    assert labels[4:] == ["left_shoulder"] * 5  # the clip between them holds half of each
+
+
+def test_the_main_subject_is_there_throughout_not_large_for_a_moment(five_seconds, make_bundle):
+    clips, _ = label(
+        five_seconds, make_bundle(), (20, 100, NOSE, *ALWAYS), (150, 180, LEFT_SHOULDER, 0.5, 1.1), window="whole"
+    )
+    assert [c.label for c in clips] == ["head"]
+
+
+def test_two_subjects_share_one_volume_where_the_bundle_wants_two(five_seconds, make_bundle):
+    people = (20, 100, NOSE, *ALWAYS), (200, 90, LEFT_SHOULDER, *ALWAYS)
+    one, _ = label(five_seconds, make_bundle(subjects=1), *people, window="whole")
+    two, _ = label(five_seconds, make_bundle(subjects=2), *people, window="whole")
+    assert one[0].top[0].score - one[0].top[1].score > 0.9
+    assert two[0].top[0].score - two[0].top[1].score < 0.5
+    assert one[0].persons == two[0].persons == 2
+
+
+def test_with_per_person_each_has_a_label_of_their_own(five_seconds, make_bundle):
+    clips, _ = label(
+        five_seconds,
+        make_bundle(window=5.0),
+        (20, 100, NOSE, *ALWAYS),
+        (200, 90, RIGHT_SHOULDER, *ALWAYS),
+        (120, 90, LEFT_SHOULDER, 0, 2),  # there for less than half of the clip
+        per_person=True,
+    )
+    assert sorted(c.label for c in clips) == ["head", "right_shoulder"]
+    assert len({c.person for c in clips}) == 2
+    assert {c.persons for c in clips} == {3}
+
+
+def test_nobody_is_no_error(five_seconds, make_bundle):
+    for per_person in (False, True):
+        clips, _ = label(five_seconds, make_bundle(window=5.0), per_person=per_person)
+        (clip,) = clips
+        assert (clip.label, clip.score, clip.top, clip.persons, clip.person) == (None, None, (), 0, None)
+
+
+def test_below_the_least_score_the_label_is_null_and_the_rest_stays(five_seconds, make_bundle):
+    clips, _ = label(five_seconds, make_bundle(), (20, 100, NOSE, *ALWAYS), min_score=1.0, window="whole", top_k=2)
+    (clip,) = clips
+    assert clip.label is None
+    assert clip.score == clip.top[0].score > 0.5
+    assert [t.label for t in clip.top][0] == "head"
+    assert len(clip.top) == 2
+
+
+def test_the_bundles_own_threshold_applies_unless_another_is_given(five_seconds, make_bundle):
+    bundle = make_bundle(rejection_threshold=1.0, window=5.0)
+    person = (20, 100, NOSE, *ALWAYS)
+    assert label(five_seconds, bundle, person)[0][0].label is None
+    assert label(five_seconds, bundle, person, min_score=0.0)[0][0].label == "head"
+
+
+def test_a_part_of_the_video(five_seconds, make_bundle):
+    clips, actors = label(five_seconds, make_bundle(), (20, 100, NOSE, *ALWAYS), start=1.0, end=3.5)
+    assert spans(clips) == [(1.0, 3.5)]  # up to 1.5 windows are one clip
+    assert actors.looked_at[0][1] == 25
+    clips, _ = label(five_seconds, make_bundle(), (20, 100, NOSE, *ALWAYS), start=1.0)
+    assert spans(clips) == [(1, 3), (2, 4), (3, 5)]
+
+
+def test_a_stride_alone_keeps_the_bundles_window(five_seconds, make_bundle):
+    clips, _ = label(five_seconds, make_bundle(), (20, 100, NOSE, *ALWAYS), stride=3.0)
+    assert spans(clips) == [(0, 2), (3, 5)]
+
+
+def test_frames_that_no_clip_samples_are_not_looked_at(tmp_path, draw_video, make_bundle):
+    video = draw_video(tmp_path / "fast.mp4", 240, fps=120, size=(320, 240))
+    _, actors = label(video, make_bundle(clip_len=12), (20, 100, NOSE, *ALWAYS))
+    assert len(actors.looked_at) <= 12 + 17  # the samples, and one every 0.125 s to follow people
+    assert label(video, make_bundle(clip_len=12), (20, 100, NOSE, *ALWAYS))[0][0].label == "head"
+
+
+def test_one_frame_is_one_clip(tmp_path, draw_video, make_bundle):
+    clips, _ = label(draw_video(tmp_path / "one.mp4", 1, size=(320, 240)), make_bundle(), (20, 100, NOSE, *ALWAYS))
+    assert [c.label for c in clips] == ["head"]
+
+
+def test_a_cut_video_is_labelled_up_to_the_cut_with_one_warning(tmp_path, make_bundle, caplog):
+    from test_video import faststart
+
+    content = faststart(tmp_path).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(content[: len(content) // 2])
+    with caplog.at_level(logging.WARNING):
+        clips, _ = label(cut, make_bundle(), (20, 100, NOSE, *ALWAYS))
+    assert clips[-1].end < 3.2
+    assert [record.message for record in caplog.records if "cut" in record.message] == [caplog.records[-1].message]
+
+
+def test_progress_reaches_the_announced_end(five_seconds, make_bundle):
+    seen = []
+    actors = Actors((20, 100, NOSE, *ALWAYS))
+    pipeline = Pipeline(make_bundle(), detector=actors.detect, pose=actors, device="cpu")
+    list(pipeline.stream(five_seconds, lambda done, total: seen.append((done, total))))
+    assert seen[-1][1] == pytest.approx(5.0)
+    assert seen[-1][0] > 4.8
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"window": 0.0},
+        {"window": float("nan")},
+        {"stride": -1.0},
+        {"start": -1.0},
+        {"start": 3.0, "end": 2.0},
+        {"top_k": 0},
+        {"min_score": 1.5},
+        {"crops": "sometimes"},
+    ],
+)
+def test_options_are_checked_when_made(wrong):
+    with pytest.raises(UsageError):
+        Options(**wrong)
+
+
+def test_names_are_checked_at_once():
+    with pytest.raises(ModelError, match="known by name: yolo11n-pose"):
+        Pipeline(detector="yolo99")
+    with pytest.raises(ModelError, match="actions27"):
+        Pipeline("nope")
+    with pytest.raises(UsageError, match="is no device"):
+        Pipeline(device="gpu")
+
+
+def test_an_unreadable_video_is_an_input_error(tmp_path, make_bundle):
+    with pytest.raises(InputError, match="does not exist"):
+        label(tmp_path / "no.mp4", make_bundle())

@@ -1,0 +1,273 @@
+"""`PoseSequence` at the door, and pose files: PYSKL's format, its faults, and pickles that mean harm."""
+
+import builtins
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from poseact.errors import InputError
+from poseact.poses import PoseSequence, load_pickle, load_poses
+from poseact.skeleton import BODY13, COCO17
+
+
+def sequence(**changed):
+    """Two people, three frames, 13 keypoints."""
+    values = {
+        "keypoints": np.zeros((2, 3, 13, 2), np.float32),
+        "scores": np.ones((2, 3, 13), np.float32),
+        "times": np.arange(3.0),
+        "image_size": (480, 640),
+        "layout": BODY13,
+        "track_ids": np.array([4, 7]),
+        "boxes": np.zeros((2, 3, 4), np.float32),
+    }
+    return PoseSequence(**{**values, **changed})
+
+
+def annotation(name="a", n_people=1, n_frames=4, n_keypoints=13, **changed):
+    """A row as PYSKL writes it; x of a keypoint is its index, y its frame."""
+    keypoint = np.zeros((n_people, n_frames, n_keypoints, 2), np.float16)
+    keypoint[..., 0] = np.arange(n_keypoints)
+    keypoint[..., 1] = np.arange(n_frames)[:, None]
+    row = {
+        "frame_dir": name,
+        "label": 1,
+        "img_shape": (480, 640),
+        "original_shape": (480, 640),
+        "total_frames": n_frames,
+        "keypoint": keypoint,
+        "keypoint_score": np.full(keypoint.shape[:3], 0.5, np.float16),
+    }
+    row.update(changed)
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def written(tmp_path, content):
+    path = tmp_path / "poses.pkl"
+    path.write_bytes(pickle.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"keypoints": np.zeros((2, 3, 13, 3))}, r"keypoints must have shape \(2, 3, 13, 2\), got \(2, 3, 13, 3\)"),
+        ({"keypoints": np.zeros((1, 3, 13, 2))}, r"keypoints must have shape \(2, 3, 13, 2\)"),
+        ({"layout": COCO17}, r"scores must have shape \(2, 3, 17\), got \(2, 3, 13\)"),
+        ({"times": np.arange(4.0)}, r"times must have shape \(3,\), got \(4,\)"),
+        ({"track_ids": np.array([1])}, r"track_ids must have shape \(2,\), got \(1,\)"),
+        ({"boxes": np.zeros((2, 4))}, r"boxes must have shape \(2, 3, 4\), got \(2, 4\)"),
+        ({"keypoints": np.full((2, 3, 13, 2), np.nan)}, "must be finite; an absent keypoint has score 0"),
+        ({"scores": np.full((2, 3, 13), np.inf)}, "must be finite"),
+    ],
+)
+def test_a_sequence_checks_itself_and_tells_the_shapes(changed, message):
+    with pytest.raises(ValueError, match=message):
+        sequence(**changed)
+
+
+def test_a_sequence_shows_shapes_instead_of_arrays():
+    assert repr(sequence()) == "PoseSequence(persons=2, frames=3, keypoints=13 (body13), 0.000 to 2.000 s)"
+
+
+def test_a_sequence_may_be_of_nobody_or_without_frames():
+    nobody = sequence(
+        keypoints=np.zeros((0, 0, 13, 2)),
+        scores=np.zeros((0, 0, 13)),
+        times=np.zeros(0),
+        track_ids=np.zeros(0),
+        boxes=np.zeros((0, 0, 4)),
+    )
+    assert repr(nobody) == "PoseSequence(persons=0, frames=0, keypoints=13 (body13))"
+
+
+def test_somebody_is_present_who_has_a_single_keypoint():
+    scores = np.zeros((2, 3, 13), np.float32)
+    scores[0, 1, 5] = 0.1
+    assert sequence(scores=scores).present.tolist() == [[False, True, False], [False, False, False]]
+
+
+def test_people_can_be_selected():
+    keypoints = np.zeros((2, 3, 13, 2), np.float32)
+    keypoints[1] = 9
+    second = sequence(keypoints=keypoints).select([1])
+    assert second.track_ids.tolist() == [7]
+    assert (second.keypoints == 9).all()
+    assert second.boxes.shape == (1, 3, 4)
+
+
+def test_a_pose_file_as_pyskl_writes_it(tmp_path):
+    rows = [annotation("a", n_keypoints=17, n_people=2), annotation("b", label=0)]
+    file = load_poses(written(tmp_path, {"split": {"train": ["b"], "test": ["a", "b"]}, "annotations": rows}))
+    assert [a.name for a in file.split("train")] == ["b"]
+    assert [a.name for a in file.split("test")] == ["a", "b"]
+    a, b = file.annotations["a"], file.annotations["b"]
+    assert (a.label, b.label) == (1, 0)
+    assert (a.poses.layout, b.poses.layout) == (COCO17, BODY13)
+    assert a.poses.image_size == (480, 640)
+    assert a.poses.keypoints.shape == (2, 4, 17, 2)
+    assert a.poses.keypoints[1, 3, 16].tolist() == [16, 3]
+    assert a.poses.keypoints.dtype == a.poses.scores.dtype == np.float32
+    assert (a.poses.scores == 0.5).all()
+    assert a.poses.track_ids.tolist() == [0, 1]
+
+
+def test_a_bare_list_is_a_pose_file_without_splits(tmp_path):
+    file = load_poses(written(tmp_path, [annotation("a"), annotation("b")]))
+    assert list(file.annotations) == ["a", "b"]
+    with pytest.raises(InputError, match="has no split 'train'; its splits: none"):
+        file.split("train")
+
+
+def test_scores_may_be_missing_and_the_label_too(tmp_path):
+    found = load_poses(written(tmp_path, [annotation("a", keypoint_score=None, label=None)])).annotations["a"]
+    assert (found.poses.scores == 1).all()
+    assert found.label == -1
+
+
+def test_times_come_from_the_frame_rate_or_are_given(tmp_path):
+    rows = [
+        annotation("default"),
+        annotation("slow", fps=10),
+        annotation("given", times=np.array([0.0, 0.5, 2.0, 2.5])),
+    ]
+    found = load_poses(written(tmp_path, rows)).annotations
+    assert found["default"].poses.times == pytest.approx([0, 1 / 30, 2 / 30, 3 / 30])
+    assert found["slow"].poses.times == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert found["given"].poses.times.tolist() == [0, 0.5, 2, 2.5]
+
+
+def test_a_keypoint_that_is_not_a_number_is_absent(tmp_path):
+    row = annotation("a")
+    row["keypoint"][0, 1, 3] = np.nan
+    row["keypoint"][0, 2, 4, 1] = np.inf
+    row["keypoint_score"][0, 3, 5] = np.nan
+    poses = load_poses(written(tmp_path, [row])).annotations["a"].poses
+    assert [poses.scores[0, frame, k] for frame, k in [(1, 3), (2, 4), (3, 5)]] == [0, 0, 0]
+    assert (poses.scores == 0).sum() == 3
+    assert poses.keypoints[0, 1, 3].tolist() == [0, 0]
+
+
+def test_scores_beyond_one_are_cut(tmp_path):
+    row = annotation("a", keypoint_score=np.full((1, 4, 13), 1.25, np.float32))
+    assert (load_poses(written(tmp_path, [row])).annotations["a"].poses.scores == 1).all()
+
+
+def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
+    file = load_poses(written(tmp_path, {"split": {"xsub_train": [], "xsub_val": []}, "annotations": []}))
+    with pytest.raises(InputError, match=r"poses\.pkl has no split 'train'; its splits: xsub_train, xsub_val"):
+        file.split("train")
+
+
+def test_a_split_that_names_an_unknown_sequence_is_an_error(tmp_path):
+    file = load_poses(written(tmp_path, {"split": {"train": ["a", "z"]}, "annotations": [annotation("a")]}))
+    with pytest.raises(InputError, match="split 'train' names 'z', which has no annotation"):
+        file.split("train")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"keypoint": None}, "annotation bad is malformed: it has no 'keypoint'"),
+        ({"img_shape": None}, "annotation bad is malformed: it has no 'img_shape'"),
+        ({"keypoint": np.zeros((4, 13, 2))}, r"annotation bad is malformed: keypoint must have shape \(M, T, K, 2\)"),
+        ({"keypoint": np.zeros((1, 4, 13, 3))}, r"\(M, T, K, 2\) with T > 0, got \(1, 4, 13, 3\)"),
+        ({"keypoint": np.zeros((1, 0, 13, 2))}, r"with T > 0, got \(1, 0, 13, 2\)"),
+        ({"keypoint": "no array"}, "annotation bad is malformed"),
+        ({"keypoint_score": np.ones((1, 4, 17))}, r"keypoint_score must have shape \(1, 4, 13\), got \(1, 4, 17\)"),
+        ({"keypoint": np.zeros((1, 4, 15, 2)), "keypoint_score": None}, r"no layout has 15 keypoints; known: coco17"),
+        ({"img_shape": 480}, "annotation bad is malformed"),
+        ({"label": "wave"}, "annotation bad is malformed"),
+        ({"frame_dir": None}, "annotation number 1 is malformed: it has no 'frame_dir'"),
+    ],
+)
+def test_a_malformed_annotation_is_named(tmp_path, changed, message):
+    path = written(tmp_path, [annotation("good"), annotation("bad", **changed)])
+    with pytest.raises(InputError, match=message):
+        load_poses(path)
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, 42, [1, 2], {"annotations": {"a": 1}}, None])
+def test_a_pickle_of_something_else_is_no_pose_file(tmp_path, content):
+    with pytest.raises(InputError, match="no list of annotations"):
+        load_poses(written(tmp_path, content))
+
+
+@pytest.mark.parametrize("split", [["a"], "train", {"train": 5}])
+def test_splits_of_another_form_are_an_input_error(tmp_path, split):
+    with pytest.raises(InputError, match="split"):
+        load_poses(written(tmp_path, {"split": split, "annotations": [annotation("a")]}))
+
+
+class Calls:
+    """Pickles into a call of `function` with `arguments`."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["bare", "nested"])
+@pytest.mark.parametrize(
+    ("function", "code", "asked_for"),
+    [
+        (os.system, "touch {marker}", f"{os.name}.system"),
+        (builtins.eval, "open({marker!r}, 'w').close()", "builtins.eval"),
+        (builtins.exec, "open({marker!r}, 'w').close()", "builtins.exec"),
+    ],
+)
+def test_a_pickle_that_would_run_something_is_refused_and_nothing_runs(tmp_path, function, code, asked_for, nested):
+    marker = tmp_path / "was-here"
+    trap = Calls(function, code.format(marker=str(marker)))
+    content = {"split": {}, "annotations": [annotation("a", note=[(trap,)])]} if nested else trap
+    path = written(tmp_path, content)
+    with pytest.raises(InputError, match=f"refused: the pickle asks for {asked_for}"):
+        load_poses(path)
+    assert not marker.exists()
+    with pytest.raises(FileNotFoundError):  # the trap does work where nobody refuses it
+        marker.unlink()
+    pickle.loads(path.read_bytes())
+    assert marker.exists()
+
+
+def test_a_class_of_numpy_that_is_no_array_is_refused(tmp_path):
+    path = written(tmp_path, Calls(np.load, "x.npy"))
+    with pytest.raises(InputError, match=r"refused: the pickle asks for numpy\.load"):
+        load_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_and_plain_containers_of_any_protocol_are_read(tmp_path, protocol):
+    path = tmp_path / "plain.pkl"
+    content = {"a": np.arange(3, dtype=np.float16), "b": [np.float64(1.5), "text", None, (1, 2)], "c": {1, 2}}
+    path.write_bytes(pickle.dumps(content, protocol))
+    read = load_pickle(path)
+    assert read["a"].tolist() == [0, 1, 2]
+    assert read["b"] == [1.5, "text", None, (1, 2)]
+    assert read["c"] == {1, 2}
+
+
+def test_a_truncated_pickle_is_an_input_error(tmp_path):
+    path = written(tmp_path, [annotation("a")])
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match=r"poses\.pkl is not a pickle of poses"):
+        load_poses(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"name,label\nwave,1\n", b"\x00\x01\x02"], ids=["empty", "text", "binary"])
+def test_another_file_is_an_input_error(tmp_path, content):
+    path = tmp_path / "poses.pkl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"poses\.pkl is not a pickle of poses .* expected PYSKL's format"):
+        load_poses(path)
+
+
+def test_a_missing_file_and_a_folder_are_input_errors(tmp_path):
+    with pytest.raises(InputError, match=r"absent\.pkl cannot be read: No such file or directory; check the path"):
+        load_poses(tmp_path / "absent.pkl")
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        load_poses(tmp_path)
