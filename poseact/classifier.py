@@ -139,7 +139,8 @@ def save_bundle(net: torch.nn.Module, info: BundleInfo, path: Path) -> None:
             torch.jit.save(torch.jit.script(folded), str(aside), _extra_files={METADATA_FILE: info.to_json()})
         os.replace(aside, path)
     except (OSError, RuntimeError) as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
         raise OutputError(f"{path} cannot be written: {error}") from error
 
 

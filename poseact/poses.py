@@ -109,7 +109,12 @@ _HARMLESS = {
     ("numpy", "dtype"),
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-    *(("builtins", name) for name in ("set", "frozenset", "bytearray", "complex")),
+    # Old protocols say `__builtin__`, Python 2's name.
+    *(
+        (module, name)
+        for module in ("builtins", "__builtin__")
+        for name in ("set", "frozenset", "bytearray", "complex")
+    ),
 }
 
 
@@ -161,7 +166,14 @@ def load_poses(path: str | Path) -> PoseFile:
             reason = f"it has no {error}" if isinstance(error, KeyError) else error
             raise InputError(f"{path}: annotation {which} is malformed: {reason}") from error
         annotations[annotation.name] = annotation
-    return PoseFile(path, annotations, {str(name): [str(n) for n in names] for name, names in splits.items()})
+    return PoseFile(path, annotations, _splits(splits, path))
+
+
+def _splits(splits: object, path: Path) -> dict[str, list[str]]:
+    plain = isinstance(splits, Mapping) and all(isinstance(n, list | tuple | np.ndarray) for n in splits.values())
+    if not plain:
+        raise InputError(f"{path}: its split must name, for each split, a list of annotations, as in PYSKL's format")
+    return {str(name): [str(n) for n in names] for name, names in splits.items()}  # type: ignore[attr-defined]
 
 
 def _annotation(row: Mapping) -> Annotation:

@@ -102,7 +102,7 @@ class FramePlan:
         """Whether the frame at `time` seconds is the nearest to a sample of some clip."""
         if self._times is None:
             return True
-        passed = int(np.searchsorted(self._times, time + self._half_frame - 1e-6, side="right"))
+        passed = int(np.searchsorted(self._times, time + self._half_frame + 1e-6, side="right"))
         past_announced_end = self._end is not None and time >= self._end
         wanted = passed > self._next or past_announced_end
         self._next = max(self._next, passed)

@@ -61,7 +61,7 @@ class TrackedPoses:
 
     def forget_before(self, time: float) -> None:
         """Drop what no clip needs any more."""
-        keep = bisect_left(self._times, time)
+        keep = bisect_left(self._times, time - 1e-6)
         del self._times[:keep], self._found[:keep]
 
     def sequence(self, start: float, end: float) -> PoseSequence:

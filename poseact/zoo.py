@@ -7,11 +7,11 @@ typed is trusted as the user's own decision.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import importlib.util
 import json
 import os
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,7 +133,7 @@ def _download(model: Model, announce: Callable[[str], None] | None) -> Path:
         if sha256(aside) != model.sha256:
             raise ModelError(f"{model.url} gave another file than the registry's {model.name}; or: {cure}")
         os.replace(aside, target)
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ModelError(f"{model.name} cannot be downloaded from {model.url} ({reason}); or: {cure}") from error
     finally:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the command line does, before torch is there
 
 import av
 import numpy as np
@@ -80,7 +83,14 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     def make(path: Path | None = None, **info) -> Path:
         path = path or tmp_path / "namer.pt"
         labels = ("head", "left_shoulder", "right_shoulder")
-        described = {"name": "namer", "version": "1", "labels": labels, "layout": "body13", "window": 2.0, "stride": 1.0}
+        described = {
+            "name": "namer",
+            "version": "1",
+            "labels": labels,
+            "layout": "body13",
+            "window": 2.0,
+            "stride": 1.0,
+        }
         bundle = BundleInfo(**{**described, **info})
         script = torch.jit.script(KeypointNamer(len(labels)).eval())
         torch.jit.save(script, str(path), _extra_files={"poseact.json": bundle.to_json()})

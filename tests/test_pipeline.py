@@ -132,7 +132,7 @@ def test_below_the_least_score_the_label_is_null_and_the_rest_stays(five_seconds
     (clip,) = clips
     assert clip.label is None
     assert clip.score == clip.top[0].score > 0.5
-    assert [t.label for t in clip.top][0] == "head"
+    assert clip.top[0].label == "head"
     assert len(clip.top) == 2
 
 
@@ -146,7 +146,7 @@ def test_the_bundles_own_threshold_applies_unless_another_is_given(five_seconds,
 def test_a_part_of_the_video(five_seconds, make_bundle):
     clips, actors = label(five_seconds, make_bundle(), (20, 100, NOSE, *ALWAYS), start=1.0, end=3.5)
     assert spans(clips) == [(1.0, 3.5)]  # up to 1.5 windows are one clip
-    assert actors.looked_at[0][1] == 25
+    assert actors.looked_at[0][1] in (25, 26)
     clips, _ = label(five_seconds, make_bundle(), (20, 100, NOSE, *ALWAYS), start=1.0)
     assert spans(clips) == [(1, 3), (2, 4), (3, 5)]
 

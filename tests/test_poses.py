@@ -228,9 +228,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_nothing_runs(tmp_path,
     with pytest.raises(InputError, match=f"refused: the pickle asks for {asked_for}"):
         load_poses(path)
     assert not marker.exists()
-    with pytest.raises(FileNotFoundError):  # the trap does work where nobody refuses it
-        marker.unlink()
-    pickle.loads(path.read_bytes())
+    pickle.loads(path.read_bytes())  # the trap does work where nobody refuses it
     assert marker.exists()
 
 

@@ -1,5 +1,7 @@
 """Index and interval arithmetic: clips of a video, frames of a clip."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,7 +86,7 @@ def test_clips_cover_the_video_and_are_a_window_long(window, start, duration):
     assert end - 0.0101 * window.length <= clips[-1][1] <= end + 1e-4
     if len(clips) > 1:
         assert all(last - first == pytest.approx(window.length) for first, last in clips)
-        assert all(a[0] < b[0] for a, b in zip(clips, clips[1:], strict=False))
+        assert all(a[0] < b[0] for a, b in pairwise(clips))
     else:
         assert clips == [(start, end)]
 

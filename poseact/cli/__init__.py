@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -39,4 +40,6 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    # GNU OpenMP has its threads spin long while they wait, which beside other work makes torch several times slower.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     app(prog_name="poseact")

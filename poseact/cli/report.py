@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -24,7 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..errors import OutputError, PoseActError
+from ..errors import PoseActError
 
 INTERRUPTED = 130
 
@@ -65,16 +65,13 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _tell(error: BaseException) -> None:
-    if isinstance(error, BrokenPipeError):
-        # Whoever read our output has enough; Python must not complain of it when it flushes at exit.
+    if not isinstance(error, BrokenPipeError):  # whoever read our output just has enough
+        say_error(str(error) or "interrupted")
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What stdout cannot take must not be tried again, and complained of, at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    say_error(str(error) or "interrupted")
-    if isinstance(error, OutputError):
-        # What stdout could not take is not tried again at exit.
-        with suppress(OSError):
-            sys.stdout.flush()
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def say_error(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rich.console import Console
@@ -59,5 +60,5 @@ class TableSink(Sink):
 
 def clock(seconds: float) -> str:
     """Seconds as m:ss.s: 75.25 to 1:15.3."""
-    tenths = round(seconds * 10)
+    tenths = math.floor(seconds * 10 + 0.5)
     return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -188,7 +189,8 @@ class Trainer:
             torch.save(state, aside)
             os.replace(aside, path)
         except (OSError, RuntimeError) as error:
-            aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                aside.unlink()
             raise OutputError(f"the checkpoint {path} cannot be written: {error}") from error
 
     def _resume(self, path: Path) -> None:
@@ -196,6 +198,8 @@ class Trainer:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a broken file
             raise ModelError(f"{path} is not a training checkpoint; delete it or use --restart") from error
+        if not isinstance(state, dict):
+            raise ModelError(f"{path} is not a training checkpoint; delete it or use --restart")
         if state.get("fingerprint") != self.fingerprint:
             raise UsageError(
                 f"{path} is of a training with other data or settings; use --restart to begin anew, or another output"
