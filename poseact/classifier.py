@@ -132,11 +132,22 @@ def save_bundle(net: torch.nn.Module, info: BundleInfo, path: Path) -> None:
 
     The file is written aside and then renamed. Raises OutputError if it cannot be.
     """
-    folded = fold_batch_norm(net.cpu()).half()
+    with _no_jit_warnings():
+        script = torch.jit.script(fold_batch_norm(net.cpu()).half())
+    _write(script, info, path)
+
+
+def replace_info(path: Path, info: BundleInfo) -> None:
+    """Let a bundle say something else of itself, such as what was measured of it. Raises as loading and saving do."""
+    net, _ = _load(path, torch.device("cpu"))
+    _write(net, info, path)
+
+
+def _write(script: torch.jit.ScriptModule, info: BundleInfo, path: Path) -> None:
     aside = path.with_name(path.name + ".part")
     try:
         with _no_jit_warnings():
-            torch.jit.save(torch.jit.script(folded), str(aside), _extra_files={METADATA_FILE: info.to_json()})
+            torch.jit.save(script, str(aside), _extra_files={METADATA_FILE: info.to_json()})
         os.replace(aside, path)
     except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):

@@ -92,7 +92,7 @@ def test_csv_reads_back(tmp_path):
 
 
 def test_a_table_for_people(tmp_path):
-    header, first, second, third = write(tmp_path / "labels.txt").splitlines()
+    header, first, second, third = write(tmp_path / "labels.txt", per_person=True).splitlines()
     assert header.split() == ["time", "person", "label", "score", "or", "else"]
     assert "0:00.0 – 0:02.0" in first
     assert first.split()[3:5] == ["jump", "87.7%"]
@@ -106,6 +106,20 @@ def test_a_table_for_people(tmp_path):
 def test_columns_of_a_table_stand_below_each_other(tmp_path):
     header, first, second, third = write(tmp_path / "labels.txt").splitlines()
     assert header.index("label") == first.index("jump") == second.index("unsure") == third.index("nobody")
+
+
+def test_a_table_without_a_label_for_each_person_has_no_column_for_them(tmp_path):
+    header, first, second, _ = write(tmp_path / "labels.txt").splitlines()
+    assert header.split() == ["time", "label", "score", "or", "else"]
+    assert second.split()[3] == "unsure"
+
+
+def test_a_row_is_one_line_however_long_the_names(tmp_path):
+    top = tuple(LabelScore("a_name_that_goes_on_and_on_and_on" * 2, 0.2) for _ in range(5))
+    clip = ClipLabel("a", 0, 0, 1, None, "another_name_without_an_end", 0.5, top, 1)
+    _, row = write(tmp_path / "labels.txt", [clip]).splitlines()
+    assert len(row) <= 110
+    assert "another_name_wi…" in row
 
 
 def test_a_table_names_the_video_if_there_are_several(tmp_path):

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InputError, SomeInputsFailed, UsageError
 from ..zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE
-from .report import say_error, seconds_bar, show_warnings
+from .report import say_error, seconds_bar, set_aside, show_warnings
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
@@ -104,7 +104,7 @@ def predict(
         crops=crops.value,
     )
     pipeline = Pipeline(classifier, detector=detector, pose=pose, device=device, options=options)
-    with open_sink(output, format.value if format else None, len(videos) > 1) as sink:
+    with open_sink(output, format.value if format else None, len(videos) > 1, per_person) as sink:
         try:
             failed = _label_all(pipeline, videos, sink, quiet)
         except KeyboardInterrupt as interruption:
@@ -150,4 +150,5 @@ def _label(pipeline: Pipeline, video: Path, sink: Sink, quiet: bool) -> None:
     with seconds_bar(quiet) as progress:
         task = progress.add_task(video.name, total=None)
         for clip in pipeline.stream(video, lambda done, total: progress.update(task, completed=done, total=total)):
-            sink.write(clip)
+            with set_aside(progress):
+                sink.write(clip)

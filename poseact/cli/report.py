@@ -106,8 +106,21 @@ def seconds_bar(quiet: bool) -> Iterator[Progress]:
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+    disable = quiet or not console.is_terminal
+    # Rich would send stdout's lines to stderr, even those for a pipe; see `set_aside` instead.
+    with Progress(*columns, console=console, transient=True, disable=disable, redirect_stdout=False) as progress:
         yield progress
+
+
+@contextmanager
+def set_aside(progress: Progress) -> Iterator[None]:
+    """Take the bar away while something is written to the terminal that it stands on."""
+    shown = not progress.disable
+    if shown:
+        progress.stop()
+    yield
+    if shown:
+        progress.start()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ SINKS: dict[str, type[Sink]] = {"table": TableSink, "jsonl": JsonlSink, "csv": C
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "table"}
 
 
-def open_sink(output: Path | None, format: str | None, many_sources: bool = False) -> Sink:
+def open_sink(output: Path | None, format: str | None, many_sources: bool = False, per_person: bool = False) -> Sink:
     """The sink for a path (None: stdout) and a format's name.
 
     Without a name the path's ending decides; on stdout it is a table for a terminal and JSON lines for a pipe.
@@ -25,7 +25,7 @@ def open_sink(output: Path | None, format: str | None, many_sources: bool = Fals
         format = _format_of(output)
     if format not in SINKS:
         raise UsageError(f"there is no format {format!r}; choose one of {', '.join(SINKS)}")
-    return SINKS[format](output, many_sources)
+    return SINKS[format](output, many_sources, per_person)
 
 
 def _format_of(output: Path | None) -> str:

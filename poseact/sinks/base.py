@@ -19,11 +19,13 @@ class Sink(ABC):
 
     A file is written under its name plus `.part` and renamed when the sink closes without an error, so that
     nobody mistakes half a result for a whole one; what was there before stays until then.
+    many_sources, per_person: what is to come, for formats that leave out what always says the same.
     """
 
-    def __init__(self, output: Path | None, many_sources: bool = False):
+    def __init__(self, output: Path | None, many_sources: bool = False, per_person: bool = False):
         self.output = output
         self.many_sources = many_sources
+        self.per_person = per_person
         self.written = 0
         self._part: Path | None = None
         self.stream: TextIO = sys.stdout if output is None else self._open(output)

@@ -5,15 +5,17 @@
 
 Class names are read from NAME_labels.txt beside each file and matched through the bundle's aliases.
 With --visibility-as-score the annotators' visibility flags are used as scores, as they stand in the file.
+With --record the bundle's own description is given the figures.
 """
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from poseact.classifier import Classifier
+from poseact.classifier import Classifier, replace_info
 from poseact.poses import PoseSequence, load_poses
 from poseact.skeleton import LAYOUTS
 from poseact.training.dataset import training_poses
@@ -60,11 +62,17 @@ def main() -> None:
     parser.add_argument("poses", nargs="+", metavar="POSES.pkl:SPLIT")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--visibility-as-score", action="store_true")
+    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     classifier = Classifier(arguments.bundle, arguments.device)
+    figures = {}
     for text in arguments.poses:
         path, _, split = text.rpartition(":")
-        print(json.dumps(measure(classifier, Path(path), split, arguments.visibility_as_score)), flush=True)
+        result = measure(classifier, Path(path), split, arguments.visibility_as_score)
+        figures[f"{result['poses']} top-1"] = result["top1"]
+        print(json.dumps(result), flush=True)
+    if arguments.record:
+        replace_info(arguments.bundle, replace(classifier.info, accuracy=figures))
 
 
 if __name__ == "__main__":
