@@ -109,7 +109,7 @@ def test_columns_of_a_table_stand_below_each_other(tmp_path):
 
 
 def test_a_table_without_a_label_for_each_person_has_no_column_for_them(tmp_path):
-    header, first, second, _ = write(tmp_path / "labels.txt").splitlines()
+    header, _, second, _ = write(tmp_path / "labels.txt").splitlines()
     assert header.split() == ["time", "label", "score", "or", "else"]
     assert second.split()[3] == "unsure"
 
