@@ -138,7 +138,7 @@ class Pipeline:
             if poses is None:
                 poses = TrackedPoses(self.pose.layout, frame.image.shape[:2])
             poses.add(frame.time, ids, found)
-            for clip_start, clip_end in window.settled(start, frame.time)[done:]:
+            for clip_start, clip_end in window.settled(start, frame.time, done):
                 yield from self._clip_labels(poses.sequence(clip_start, clip_end), source, done, clip_start, clip_end)
                 done += 1
                 poses.forget_before(clip_start)

@@ -32,21 +32,24 @@ class Window:
         """
         if self.length is None or end - start <= LONGEST_SINGLE_CLIP * self.length + 1e-6:
             return [(start, end)]
-        stride = self.stride or self.length / 2
-        count = int((end - start - self.length) / stride + 1e-6) + 1
-        clips = [(start + i * stride, start + i * stride + self.length) for i in range(count)]
+        clips = self._regular(start, end)
         # What is left is shorter than a stride. A hundredth of the window is not worth a clip.
         if end - clips[-1][1] > 0.01 * self.length:
             clips.append((end - self.length, end))
         return clips
 
-    def settled(self, start: float, now: float) -> list[tuple[float, float]]:
-        """The clips that are certain once a frame at `now` was seen, whatever follows it."""
+    def settled(self, start: float, now: float, first: int = 0) -> list[tuple[float, float]]:
+        """The clips, from number `first` on, that are certain once a frame at `now` was seen, whatever follows."""
         if self.length is None or now - start <= LONGEST_SINGLE_CLIP * self.length + 1e-6:
             return []
+        return self._regular(start, now, first)
+
+    def _regular(self, start: float, end: float, first: int = 0) -> list[tuple[float, float]]:
+        """Clips a stride apart that end by `end`, from number `first` on."""
+        assert self.length is not None
         stride = self.stride or self.length / 2
-        count = int((now - start - self.length) / stride + 1e-6) + 1
-        return [(start + i * stride, start + i * stride + self.length) for i in range(count)]
+        count = int((end - start - self.length) / stride + 1e-6) + 1
+        return [(start + i * stride, start + i * stride + self.length) for i in range(first, count)]
 
 
 def uniform_indices(n_frames: int, clip_len: int) -> np.ndarray:

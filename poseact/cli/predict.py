@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ..errors import InputError, SomeInputsFailed, UsageError
 from ..zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE
+from .options import Debug, Device, Quiet
 from .report import say_error, seconds_bar, set_aside, show_warnings
 
 if TYPE_CHECKING:
@@ -29,62 +30,64 @@ class Crops(str, Enum):
     never = "never"
 
 
+Videos = Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.", show_default=False)]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="OUT", help="Write here instead of to the terminal.")
+]
+FormatName = Annotated[
+    Format | None, typer.Option(help="Default: by OUT's ending; else a table in a terminal, JSON lines in a pipe.")
+]
+PerPerson = Annotated[bool, typer.Option("--per-person", help="A label for each person, not one for the clip.")]
+TopK = Annotated[int, typer.Option(metavar="N", min=1, help="How many likely labels to list.")]
+MinScore = Annotated[
+    float | None, typer.Option(metavar="P", min=0, max=1, help="Below this score a clip gets no label.")
+]
+
+
+def _model(help: str) -> Any:
+    return typer.Option(metavar="NAME|PATH", help=help, rich_help_panel="Models")
+
+
+def _seconds(help: str, metavar: str = "SECONDS") -> Any:
+    return typer.Option(metavar=metavar, help=help, rich_help_panel="Clips")
+
+
+ClassifierName = Annotated[str, _model("A classifier bundle.")]
+DetectorName = Annotated[str, _model("What finds people.")]
+PoseName = Annotated[str, _model("What finds their keypoints.")]
+CropsRule = Annotated[
+    Crops,
+    typer.Option(
+        help="Estimate keypoints on a crop of each person; auto: of people who are small in the picture.",
+        rich_help_panel="Models",
+    ),
+]
+WindowLength = Annotated[
+    str | None, _seconds("Length of a clip. Default: what the classifier was trained on.", "SECONDS|whole")
+]
+Stride = Annotated[float | None, _seconds("From one clip's start to the next's.")]
+Start = Annotated[float | None, _seconds("Look only from here on.")]
+End = Annotated[float | None, _seconds("Look only up to here.")]
+
+
 def predict(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.", show_default=False)],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUT", help="Write here instead of to the terminal.")
-    ] = None,
-    format: Annotated[
-        Format | None,
-        typer.Option(help="Default: by OUT's ending; else a table in a terminal, JSON lines in a pipe."),
-    ] = None,
-    classifier: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="A classifier bundle.", rich_help_panel="Models")
-    ] = DEFAULT_CLASSIFIER,
-    detector: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="What finds people.", rich_help_panel="Models")
-    ] = DEFAULT_DETECTOR,
-    pose: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="What finds their keypoints.", rich_help_panel="Models")
-    ] = DEFAULT_POSE,
-    crops: Annotated[
-        Crops,
-        typer.Option(
-            help="Estimate keypoints on a crop of each person; auto: of people who are small in the picture.",
-            rich_help_panel="Models",
-        ),
-    ] = Crops.auto,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the networks run.", rich_help_panel="Models")
-    ] = "auto",
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECONDS|whole",
-            help="Length of a clip. Default: what the classifier was trained on.",
-            rich_help_panel="Clips",
-        ),
-    ] = None,
-    stride: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="From one clip's start to the next's.", rich_help_panel="Clips"),
-    ] = None,
-    start: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Look only from here on.", rich_help_panel="Clips")
-    ] = None,
-    end: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Look only up to here.", rich_help_panel="Clips")
-    ] = None,
-    per_person: Annotated[
-        bool, typer.Option("--per-person", help="A label for each person, not one for the clip.")
-    ] = False,
-    top_k: Annotated[int, typer.Option(metavar="N", min=1, help="How many likely labels to list.")] = 5,
-    min_score: Annotated[
-        float | None,
-        typer.Option(metavar="P", min=0, max=1, help="Below this score a clip gets no label."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="On an error, show the traceback.")] = False,
+    videos: Videos,
+    output: Output = None,
+    format: FormatName = None,
+    classifier: ClassifierName = DEFAULT_CLASSIFIER,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    pose: PoseName = DEFAULT_POSE,
+    crops: CropsRule = Crops.auto,
+    device: Device = "auto",
+    window: WindowLength = None,
+    stride: Stride = None,
+    start: Start = None,
+    end: End = None,
+    per_person: PerPerson = False,
+    top_k: TopK = 5,
+    min_score: MinScore = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Print who does what, when, and how sure the model is."""
     show_warnings(quiet)

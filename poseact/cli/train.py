@@ -7,59 +7,72 @@ from typing import Annotated
 
 import typer
 
+from .options import Debug, Device, Quiet
 from .report import epochs_bar, say, show_warnings
+
+Poses = Annotated[
+    list[Path], typer.Argument(metavar="POSES.pkl...", help="Labelled poses in PYSKL's format.", show_default=False)
+]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="OUT.pt", help="The bundle to write.", show_default=False)
+]
+Labels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Class names, one a line, for each pickle in turn. Default: POSES_labels.txt beside each.",
+    ),
+]
+TrainSplit = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Split to train on, for each pickle in turn.", show_default="train"),
+]
+ValSplit = Annotated[
+    str,
+    typer.Option(metavar="NAME|FRACTION", help="Split to validate on, or the share that is cut from training for it."),
+]
+Alias = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=LABEL", help="A class name that means the same as another.")
+]
+Layout = Annotated[str, typer.Option(metavar="body13|coco17", help="Keypoints that the network sees.")]
+Window = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="What a clip should span in video. Default: the median of training."),
+]
+Epochs = Annotated[int, typer.Option(min=1)]
+BatchSize = Annotated[int, typer.Option(min=2)]
+LearningRate = Annotated[float, typer.Option(help="At the start; falls as a cosine.")]
+Balance = Annotated[float, typer.Option(min=0, max=1, help="0: each sequence as often; 1: each class as often.")]
+Augment = Annotated[
+    float, typer.Option(min=0, max=2, help="How strongly estimated poses are imitated; 0: only the paper's.")
+]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Name = Annotated[str | None, typer.Option(help="The bundle's name. Default: OUT's.")]
+Licence = Annotated[str, typer.Option(help="What the bundle says of its licence.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Begin anew although a checkpoint is there.")]
 
 
 def train(
-    poses: Annotated[
-        list[Path],
-        typer.Argument(metavar="POSES.pkl...", help="Labelled poses in PYSKL's format.", show_default=False),
-    ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT.pt", help="The bundle to write.", show_default=False)
-    ],
-    labels: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Class names, one a line, for each pickle in turn. Default: POSES_labels.txt beside each.",
-        ),
-    ] = None,
-    train_split: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Split to train on, for each pickle in turn.", show_default="train"),
-    ] = None,
-    val_split: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FRACTION", help="Split to validate on, or the share that is cut from training for it."
-        ),
-    ] = "0.1",
-    alias: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=LABEL", help="A class name that means the same as another."),
-    ] = None,
-    layout: Annotated[str, typer.Option(metavar="body13|coco17", help="Keypoints that the network sees.")] = "body13",
-    window: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="What a clip should span in video. Default: the median of training."),
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 60,
-    batch_size: Annotated[int, typer.Option(min=2)] = 32,
-    learning_rate: Annotated[float, typer.Option(help="At the start; falls as a cosine.")] = 0.05,
-    balance: Annotated[
-        float, typer.Option(min=0, max=1, help="0: each sequence as often; 1: each class as often.")
-    ] = 0.5,
-    augment: Annotated[
-        float, typer.Option(min=0, max=2, help="How strongly estimated poses are imitated; 0: only the paper's.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option()] = 0,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps")] = "auto",
-    name: Annotated[str | None, typer.Option(help="The bundle's name. Default: OUT's.")] = None,
-    licence: Annotated[str, typer.Option(help="What the bundle says of its licence.")] = "",
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew although a checkpoint is there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="On an error, show the traceback.")] = False,
+    poses: Poses,
+    output: Output,
+    labels: Labels = None,
+    train_split: TrainSplit = None,
+    val_split: ValSplit = "0.1",
+    alias: Alias = None,
+    layout: Layout = "body13",
+    window: Window = None,
+    epochs: Epochs = 60,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = 0.05,
+    balance: Balance = 0.5,
+    augment: Augment = 1.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    name: Name = None,
+    licence: Licence = "",
+    restart: Restart = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Train a classifier on labelled poses; a training that was killed goes on where it was."""
     show_warnings(quiet)
@@ -89,7 +102,10 @@ def train(
         task = progress.add_task("training", total=epochs)
         for report in train_bundle(job, log=lambda text: None if quiet else say(text)):
             top1 = "" if report.top1 is None else f", validation top-1 {report.top1:.1%}"
-            progress.update(task, completed=report.epoch, description=f"loss {report.loss:.3f}{top1}")
+            found = f"loss {report.loss:.3f}{top1}"
+            progress.update(task, completed=report.epoch, description=found)
+            if progress.disable and not quiet:  # a log file rather than a terminal
+                say(f"epoch {report.epoch} of {epochs}: {found}")
 
 
 def _pair(text: str) -> tuple[str, str]:
