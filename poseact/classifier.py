@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import ModelError, OutputError
+from .files import written_aside
 from .heatmaps import VolumeRule, joint_volume
 from .nets.slowonly import fold_batch_norm
 from .poses import PoseSequence
@@ -61,8 +61,12 @@ class BundleInfo:
             raise ValueError(f"modality {self.modality!r} is not known to this version of poseact")
         if self.subjects != "all" and not (isinstance(self.subjects, int) and self.subjects > 0):
             raise ValueError(f"subjects must be 'all' or a count, got {self.subjects!r}")
-        if min(self.window, self.stride, self.temperature) <= 0 or self.clip_len < 1:
-            raise ValueError("window, stride, temperature and clip_len must be above 0")
+        if not all(0 < n < float("inf") for n in (self.window, self.stride, self.temperature, self.clip_len)):
+            raise ValueError("window, stride, temperature and clip_len must be above 0 and finite")
+        if not 0 <= self.rejection_threshold <= 1:
+            raise ValueError(f"the rejection threshold must be in [0, 1], got {self.rejection_threshold}")
+        if not all(label in self.labels for label in self.aliases.values()):
+            raise ValueError("an alias must stand for one of the labels")
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=1)
@@ -80,10 +84,6 @@ class BundleInfo:
         known = {f.name for f in fields(cls)}
         return cls(volume=VolumeRule(**rule), **{key: value for key, value in content.items() if key in known})
 
-    def canonical(self, label: str) -> str:
-        """The bundle's own name for a label that may be an alias."""
-        return self.aliases.get(label, label)
-
 
 class Classifier:
     """A loaded bundle. Raises ModelError if the file is not one."""
@@ -91,8 +91,7 @@ class Classifier:
     def __init__(self, path: Path, device: str):
         self.path = path
         self.device = torch.device(device)
-        with _no_jit_warnings():
-            net, text = _load(path, self.device)
+        net, text = _load(path, self.device)
         try:
             self.info = BundleInfo.from_json(text)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -102,10 +101,24 @@ class Classifier:
         self._dtype = torch.float16 if half else torch.float32
         with _no_jit_warnings():
             self._net = torch.jit.freeze(net.to(self._dtype))
+        self._check_that_it_fits()
 
     @property
     def layout(self) -> Layout:
         return LAYOUTS[self.info.layout]
+
+    def _check_that_it_fits(self) -> None:
+        """Show the network an empty volume: it must take what the bundle says and know as many labels."""
+        shape = (1, len(self.layout), self.info.clip_len, *self.info.volume.size)
+        try:
+            with torch.inference_mode():
+                answer = self._net(torch.zeros(shape, dtype=self._dtype, device=self.device))
+        except RuntimeError as error:
+            raise ModelError(f"{self.path}: its network does not take the volume {shape} that it describes") from error
+        if answer.shape != (1, len(self.info.labels)):
+            raise ModelError(
+                f"{self.path}: its network gives {tuple(answer.shape)}, but it has {len(self.info.labels)} labels"
+            )
 
     def probabilities(self, clips: Sequence[tuple[PoseSequence, float, float]]) -> np.ndarray:
         """The probability of each label for each clip, (N, n_labels) float32.
@@ -144,14 +157,10 @@ def replace_info(path: Path, info: BundleInfo) -> None:
 
 
 def _write(script: torch.jit.ScriptModule, info: BundleInfo, path: Path) -> None:
-    aside = path.with_name(path.name + ".part")
     try:
-        with _no_jit_warnings():
+        with written_aside(path) as aside, _no_jit_warnings():
             torch.jit.save(script, str(aside), _extra_files={METADATA_FILE: info.to_json()})
-        os.replace(aside, path)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         raise OutputError(f"{path} cannot be written: {error}") from error
 
 
@@ -160,7 +169,8 @@ def _load(path: Path, device: torch.device) -> tuple[torch.jit.ScriptModule, str
         raise ModelError(f"{path} does not exist; `poseact models` lists the models that have names")
     extra = {METADATA_FILE: ""}
     try:
-        net = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+        with _no_jit_warnings():
+            net = torch.jit.load(str(path), map_location=device, _extra_files=extra)
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(
             f"{path} is not a classifier bundle (no TorchScript in it); `poseact train` writes bundles"

@@ -54,7 +54,7 @@ class YoloDetector:
     def __call__(self, frames: list[Frame]) -> list[Detections]:
         detections = []
         for found in self.yolo([frame.image for frame in frames]):
-            if found.keypoints is None or found.keypoints.shape[1] != len(COCO17):
+            if found.keypoints is None or found.keypoints.shape[1:] != (len(COCO17), 3):
                 detections.append(Detections(found.boxes, found.scores))
             else:
                 points, scores = found.keypoints[..., :2], found.keypoints[..., 2].clip(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,9 @@ _LEAST_PRESENCE = 0.25
 # With a label for each person, these are worth one.
 _LEAST_PRESENCE_OF_A_LABELLED_PERSON = 0.5
 
+# A window or stride shorter than a frame is a slip of the keyboard.
+_SHORTEST = 0.01
+
 # Told how many seconds of the video are done, and of how many (None: not known).
 Progress = Callable[[float, float | None], None]
 
@@ -58,8 +62,10 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, seconds in (("window", self.window), ("stride", self.stride)):
-            if seconds is not None and seconds != "whole" and not 0 < seconds < float("inf"):
-                raise UsageError(f"the {name} must be longer than 0 s, got {seconds:g}")
+            if seconds is not None and seconds != "whole" and not _SHORTEST <= seconds < float("inf"):
+                raise UsageError(f"the {name} must be at least {_SHORTEST} s, got {seconds:g}")
+        if self.window == "whole" and self.stride is not None:
+            raise UsageError("with the whole video as one clip there is no stride; leave one of them out")
         if self.start is not None and not 0 <= self.start < float("inf"):
             raise UsageError(f"the start must be 0 s or later, got {self.start:g}")
         if self.end is not None and not (self.start or 0) < self.end:
@@ -107,7 +113,9 @@ class Pipeline:
     def pose(self) -> PoseEstimator:
         if not isinstance(self._pose, Path):
             return self._pose
-        same_network = self._pose == self._detector
+        same_network = isinstance(self._detector, Path) and self._pose.samefile(self._detector)
+        if self.options.crops == "never" and not same_network:
+            raise UsageError("crops can only be left out where detector and pose model are the same network")
         return YoloPoseEstimator(self._pose, self.device, self.options.crops, same_network)
 
     @property
@@ -124,7 +132,7 @@ class Pipeline:
         Raises InputError if it cannot be read; damage in the middle is passed over and logged once as a warning.
         """
         with Video(source) as video:
-            yield from self._label(video, str(source), on_progress)
+            yield from self._label(video, _readable(source), on_progress)
             _warn_of_damage(video)
 
     def _label(self, video: Video, source: str, on_progress: Progress | None) -> Iterator[ClipLabel]:
@@ -164,6 +172,8 @@ class Pipeline:
     def _clip_labels(
         self, poses: PoseSequence, source: str, clip: int, start: float, end: float
     ) -> Iterator[ClipLabel]:
+        # What the volume will not show does not make a person present.
+        poses = poses.confident(self.classifier.info.volume.least_score)
         share = presence(poses)
         persons = int((share >= _LEAST_PRESENCE).sum())
         subjects = self._subjects(poses, share)
@@ -196,6 +206,11 @@ class Pipeline:
             threshold = self.classifier.info.rejection_threshold
         label = top[0].label if top[0].score >= threshold else None
         return ClipLabel(source, clip, start, end, person, label, top[0].score, top, persons)
+
+
+def _readable(source: str | Path) -> str:
+    """The name as text that every file and terminal can take, even where the file system's is no text."""
+    return os.fsencode(source).decode("utf-8", "replace")
 
 
 def _warn_of_damage(video: Video) -> None:

@@ -47,6 +47,8 @@ class YoloPoseEstimator:
         self.yolo = Yolo(weights, device)
         if self.yolo.task != "pose":
             raise ModelError(f"{weights} only detects; the pose model must be a pose network, such as yolo11n-pose")
+        if self.yolo.keypoint_shape != (len(COCO17), 3):
+            raise ModelError(f"{weights} finds keypoints {self.yolo.keypoint_shape}; COCO's (17, 3) are needed")
         self.crops = crops
         self.same_network = same_network
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +62,17 @@ class PoseSequence:
 
     def select(self, persons: list[int]) -> PoseSequence:
         """Only these persons, given as indices into M."""
-        return PoseSequence(
+        return replace(
+            self,
             keypoints=self.keypoints[persons],
             scores=self.scores[persons],
-            times=self.times,
-            image_size=self.image_size,
-            layout=self.layout,
             track_ids=self.track_ids[persons],
             boxes=self.boxes[persons],
         )
+
+    def confident(self, least_score: float) -> PoseSequence:
+        """The same with keypoints of a lower score absent."""
+        return replace(self, scores=np.where(self.scores < least_score, 0, self.scores).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -161,10 +163,12 @@ def load_poses(path: str | Path) -> PoseFile:
     for index, row in enumerate(rows):
         try:
             annotation = _annotation(row)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             which = row.get("frame_dir", f"number {index}")
             reason = f"it has no {error}" if isinstance(error, KeyError) else error
             raise InputError(f"{path}: annotation {which} is malformed: {reason}") from error
+        if annotation.name in annotations:
+            raise InputError(f"{path} has two annotations named {annotation.name}; names must differ")
         annotations[annotation.name] = annotation
     return PoseFile(path, annotations, _splits(splits, path))
 
@@ -187,15 +191,20 @@ def _annotation(row: Mapping) -> Annotation:
     # An estimator that found nobody writes NaN or 0 by convention of the peers.
     absent = ~np.isfinite(keypoints).all(axis=3) | ~np.isfinite(scores)
     layout = LAYOUTS[row["layout"]] if "layout" in row else layout_of(k)
-    height, width = row["img_shape"]
+    height, width = (int(side) for side in row["img_shape"])
+    if min(height, width) < 1:
+        raise ValueError(f"img_shape must be (H, W) above 0, got {(height, width)}")
+    fps = float(row.get("fps", DEFAULT_FPS))
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps must be above 0, got {fps}")
     return Annotation(
         name=str(row["frame_dir"]),
         label=int(row.get("label", -1)),
         poses=PoseSequence(
             keypoints=np.where(absent[..., None], 0, keypoints),
             scores=np.where(absent, 0, scores).clip(0, 1),
-            times=np.asarray(row.get("times", np.arange(t) / float(row.get("fps", DEFAULT_FPS))), dtype=np.float64),
-            image_size=(int(height), int(width)),
+            times=np.asarray(row.get("times", np.arange(t) / fps), dtype=np.float64),
+            image_size=(height, width),
             layout=layout,
             track_ids=np.asarray(row.get("track_ids", np.arange(m)), dtype=np.int64),
             boxes=np.asarray(row.get("boxes", np.zeros((m, t, 4))), dtype=np.float32),

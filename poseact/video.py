@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from .errors import InputError
 
-# Written as a fallback where a stream tells no frame rate at all.
+# Taken where a stream tells no frame rate at all.
 _FALLBACK_FPS = 25.0
 # A stream that ends this much (seconds) before its announced end was cut.
 _CUT_TOLERANCE = 0.5
@@ -22,7 +23,7 @@ _CUT_TOLERANCE = 0.5
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Frame:
-    """One picture. image: (H, W, 3) uint8 RGB, upright; index: from 0 at the first frame that was decoded;
+    """One picture. image: (H, W, 3) uint8 RGB, upright; index: from 0 at the first frame of the span that is read;
     time: seconds from the start of the video, by the stream's own timestamps."""
 
     image: np.ndarray
@@ -87,12 +88,16 @@ class Video:
             if end is not None and time >= end - 1e-6:
                 self.end = end
                 self.announced_end = None  # the rest was not looked at
-                return
+                break
             self.end = time + duration
             self.decoded += 1
             if wanted is None or wanted(time):
-                yield Frame(_upright_rgb(picture), self.decoded - 1, time)
+                image = self._convert(picture)
+                if image is not None:
+                    yield Frame(image, self.decoded - 1, time)
         if not self.decoded:
+            if self.end and self.end == end:
+                raise InputError(f"{self.path} has no picture between {start or 0:g} and {end:g} s; choose others")
             if start:
                 raise InputError(f"{self.path} has nothing after {start:g} s; choose an earlier --start")
             raise InputError(f"{self.path}: no frame can be decoded; the file is damaged, try to export it again")
@@ -112,20 +117,28 @@ class Video:
             yield picture, time, duration or interval
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
-        packets = self.container.demux(self.stream)
-        while True:
+        """What can be decoded; damage in the stream is passed over and counted."""
+        for packet in self._packets():
             try:
-                packet = next(packets, None)
-                if packet is None:
-                    return
                 pictures = packet.decode()
-            except av.FFmpegError as error:
+            except av.FFmpegError:
                 self.decode_errors += 1
-                # Damage in the stream is passed over; an unreadable file (a disk or network error) ends it.
-                if not isinstance(error, av.InvalidDataError):
-                    return
                 continue
             yield from pictures
+
+    def _packets(self) -> Iterator[av.Packet]:
+        try:
+            yield from self.container.demux(self.stream)
+        except av.FFmpegError:
+            # The container itself is broken off here, or the disk is.
+            self.decode_errors += 1
+
+    def _convert(self, picture: av.VideoFrame) -> np.ndarray | None:
+        try:
+            return _upright_rgb(picture)
+        except (av.FFmpegError, ValueError):
+            self.decode_errors += 1
+            return None
 
     def _seek(self, start: float) -> None:
         target = int((start + self.origin) / self.stream.time_base)
@@ -148,17 +161,17 @@ class Video:
 
 
 def _open(path: Path) -> Any:
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a video; name the videos in it, for example {path}/*.mp4")
     try:
-        if path.stat().st_size == 0:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise InputError(f"{path} is a folder, not a video; name the videos in it, for example {path}/*.mp4")
+        if stat.S_ISREG(found.st_mode) and found.st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); copy it again")
-        return av.open(str(path))
-    except OSError as error:  # FFmpeg's errors are OSErrors or ValueErrors of Python too
-        raise InputError(_why_not_opened(path, error)) from error
-    except (av.FFmpegError, ValueError) as error:
+        # The prefix keeps FFmpeg from taking a name like 10:30.mp4 for a protocol.
+        return av.open(f"file:{path}")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check the path") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(_why_not_opened(path, error)) from error
 
 

@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,9 +38,15 @@ class Yolo:
 
     def __init__(self, weights: Path, device: str):
         ultralytics = _import_ultralytics()
+        if weights.suffix != ".pt":
+            raise ModelError(f"{weights} is no .pt file; poseact runs Ultralytics' own PyTorch weights")
         try:
-            self.model = ultralytics.YOLO(str(weights))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.model = ultralytics.YOLO(str(weights))
             self.task = self.model.task
+            # (keypoints, values of each), of a pose network
+            self.keypoint_shape = tuple(getattr(self.model.model, "kpt_shape", ()))
         except Exception as error:  # a foreign file makes torch and Ultralytics raise nearly anything
             raise ModelError(f"{weights} cannot be loaded as Ultralytics weights ({_first_line(error)})") from error
         if self.task not in ("detect", "pose"):

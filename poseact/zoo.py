@@ -11,7 +11,6 @@ import http.client
 import importlib.util
 import json
 import os
-import tempfile
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import ModelError
+from .files import written_aside
 
 Part = Literal["classifier", "pose", "detector"]
 Place = Literal["shipped", "installed", "cached", "to be downloaded", "missing"]
@@ -95,9 +95,9 @@ def resolve(name_or_path: str, part: Part, announce: Callable[[str], None] | Non
     if model is not None and part in model.parts:
         return _verified(model, announce)
     path = Path(name_or_path).expanduser()
-    if path.is_file():
+    if os.path.isfile(path):  # pathlib's own raises on a name that is too long
         return path
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelError(f"{path} is a folder; give the {part}'s file")
     names = ", ".join(m.name for m in registry().values() if part in m.parts)
     raise ModelError(f"there is no {part} named {name_or_path!r} and no such file; known by name: {names}")
@@ -122,23 +122,15 @@ def _download(model: Model, announce: Callable[[str], None] | None) -> Path:
     if announce:
         announce(f"downloading {model.name} ({model.size / 1e6:.1f} MB) from {model.url}")
     target = cache_folder() / model.file
-    aside = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(model.url, timeout=30) as answer:
-            content = answer.read(model.size + 1)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-            aside = Path(file.name)
-            file.write(content)
-        if sha256(aside) != model.sha256:
-            raise ModelError(f"{model.url} gave another file than the registry's {model.name}; or: {cure}")
-        os.replace(aside, target)
+        with urllib.request.urlopen(model.url, timeout=30) as answer, written_aside(target) as aside:
+            aside.write_bytes(answer.read(model.size + 1))
+            if sha256(aside) != model.sha256:
+                raise ModelError(f"{model.url} gave another file than the registry's {model.name}; or: {cure}")
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ModelError(f"{model.name} cannot be downloaded from {model.url} ({reason}); or: {cure}") from error
-    finally:
-        if aside is not None:
-            aside.unlink(missing_ok=True)
     return target
 
 

@@ -93,10 +93,16 @@ def test_metadata_lies_in_the_file_as_json(bundle):
     assert content["labels"] == ["wave", "jump", "sit"]
 
 
-def test_an_alias_stands_for_the_label_of_the_bundle():
-    assert INFO.canonical("hop") == "jump"
-    assert INFO.canonical("jump") == "jump"
-    assert INFO.canonical("swim") == "swim"
+@pytest.mark.parametrize(
+    "changed",
+    [{"labels": ["wave", "jump"], "aliases": {}}, {"layout": "coco17"}, {"rejection_threshold": "much"}],
+)
+def test_a_network_that_does_not_fit_its_description_is_a_model_error(tmp_path, bundle, changed):
+    path = tmp_path / "odd.pt"
+    net = torch.jit.load(str(bundle))
+    torch.jit.save(net, str(path), _extra_files={METADATA_FILE: changed_json(**changed)})
+    with pytest.raises(ModelError, match=r"odd\.pt"):
+        Classifier(path, "cpu")
 
 
 def test_keys_of_later_versions_are_ignored():
@@ -116,6 +122,9 @@ def test_keys_of_later_versions_are_ignored():
         ({"stride": -1}, "must be above 0"),
         ({"temperature": 0}, "must be above 0"),
         ({"clip_len": 0}, "must be above 0"),
+        ({"window": float("nan")}, "must be above 0"),
+        ({"rejection_threshold": 1.5}, r"must be in \[0, 1\]"),
+        ({"aliases": {"leap": "fly"}}, "an alias must stand for one of the labels"),
     ],
 )
 def test_a_bundle_must_make_sense(changed, message):

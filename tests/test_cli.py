@@ -171,6 +171,24 @@ def test_good_ones_among_bad_ones_are_labelled(clip, tmp_path):
     assert "2 of 3 videos" in err
 
 
+def test_the_video_itself_is_never_written_over(clip, tmp_path):
+    video = tmp_path / "v.mp4"
+    video.write_bytes(clip.read_bytes())
+    code, _, err = run("predict", video, "-o", video, "--format", "jsonl")
+    assert code == 2
+    one_sentence(err, "would overwrite the video")
+    assert video.read_bytes() == clip.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such name")
+def test_a_name_that_is_no_text(clip, tmp_path):
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/x\xff.mp4")
+    os.symlink(clip, strange)
+    result = poseact("predict", strange, "-o", tmp_path / "o.jsonl")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "o.jsonl").read_text())["source"].endswith("x\ufffd.mp4")
+
+
 def test_all_bad_is_input_that_cannot_be_read(tmp_path):
     code, _, err = run("predict", tmp_path / "a.mp4", tmp_path / "b.mp4")
     assert code == 3

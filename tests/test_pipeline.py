@@ -9,6 +9,7 @@ from conftest import grey_index
 from poseact import Options, Pipeline
 from poseact.detect import Detections
 from poseact.errors import InputError, ModelError, UsageError
+from poseact.heatmaps import VolumeRule
 from poseact.skeleton import COCO17
 
 NOSE, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 5, 6
@@ -194,6 +195,8 @@ def test_progress_reaches_the_announced_end(five_seconds, make_bundle):
     "wrong",
     [
         {"window": 0.0},
+        {"window": "whole", "stride": 1.0},
+        {"stride": 1e-7},
         {"window": float("nan")},
         {"stride": -1.0},
         {"start": -1.0},
@@ -206,6 +209,29 @@ def test_progress_reaches_the_announced_end(five_seconds, make_bundle):
 def test_options_are_checked_when_made(wrong):
     with pytest.raises(UsageError):
         Options(**wrong)
+
+
+def test_a_person_of_whom_nothing_is_drawn_is_nobody(five_seconds, make_bundle):
+    actors = Actors((20, 100, NOSE, *ALWAYS))
+    pipeline = Pipeline(
+        make_bundle(window=5.0, volume=VolumeRule(least_score=1.5)), detector=actors.detect, pose=actors, device="cpu"
+    )
+    (clip,) = pipeline.stream(five_seconds)
+    assert (clip.label, clip.score, clip.persons) == (None, None, 0)
+
+
+def test_crops_can_only_be_left_out_where_the_first_pass_gives_keypoints(five_seconds, make_bundle):
+    actors = Actors()
+    pipeline = Pipeline(make_bundle(), detector=actors.detect, device="cpu", options=Options(crops="never"))
+    with pytest.raises(UsageError, match="the same network"):
+        list(pipeline.stream(five_seconds))
+
+
+def test_weights_that_are_not_pytorchs_are_refused(tmp_path, five_seconds, make_bundle):
+    other = tmp_path / "m.onnx"
+    other.touch()
+    with pytest.raises(ModelError, match=r"is no \.pt file"):
+        list(Pipeline(make_bundle(), detector=other, device="cpu").stream(five_seconds))
 
 
 def test_names_are_checked_at_once():

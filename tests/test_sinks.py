@@ -239,3 +239,36 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
         open_sink(tmp_path / "folder.csv", None)
     with pytest.raises(OutputError, match=r"a\.csv cannot be written: no such file or directory; make its folder"):
         open_sink(tmp_path / "absent" / "a.csv", None)
+
+
+def test_two_runs_into_the_same_file_do_not_meet(tmp_path):
+    output = tmp_path / "labels.jsonl"
+    with open_sink(output, None) as first, open_sink(output, None) as second:
+        first.write(THREE[0])
+        second.write(THREE[1])
+        second.write(THREE[2])
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.jsonl.2.part", "labels.jsonl.part"]
+    assert [p.name for p in tmp_path.iterdir()] == ["labels.jsonl"]
+    assert len(output.read_text().splitlines()) == 1  # the one that ended last
+
+
+def test_a_link_stays_a_link(tmp_path):
+    real, link = tmp_path / "real.jsonl", tmp_path / "link.jsonl"
+    real.touch()
+    link.symlink_to(real)
+    write(link)
+    assert link.is_symlink()
+    assert len(real.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_a_dash_is_standard_output(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with open_sink(Path("-"), "jsonl") as sink:
+        sink.write(THREE[0])
+    assert json.loads(capsys.readouterr().out)["clip"] == THREE[0].clip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_output_whatever_its_name(tmp_path):
+    with pytest.raises(OutputError, match="is a folder"):
+        open_sink(tmp_path, None)

@@ -239,3 +239,36 @@ def test_timestamps_count_from_the_containers_start(tmp_path, draw_video):
         assert container.start_time > 0  # MPEG-TS starts late
     with Video(path) as video:
         assert next(iter(video.frames())).time == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["10:30.mp4", "with space.mp4", "a[b]%03d.mp4", "ünï.mp4", "https:.mp4"])
+def test_a_name_is_only_a_name(tmp_path, draw_video, name):
+    path = draw_video(tmp_path / "v.mp4", 3).rename(tmp_path / name)
+    with Video(path) as video:
+        assert indices(video) == [0, 1, 2]
+
+
+def test_a_name_that_no_file_can_have(tmp_path):
+    with pytest.raises(InputError, match="cannot be opened"):
+        Video(tmp_path / ("x" * 300 + ".mp4"))
+
+
+def test_a_span_without_a_picture_is_an_input_error(tmp_path):
+    """Sound from the start, pictures from 3 s on, as when a camera wakes up late."""
+    path = tmp_path / "late.mkv"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        pictures = container.add_stream("libx264", rate=25)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 32000), np.int16), format="s16", layout="mono")
+        silence.sample_rate, silence.pts = 8000, 0
+        container.mux(sound.encode(silence))
+        for index in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            frame.pts = 75 + index
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode())
+    with Video(path) as video:
+        assert next(video.frames()).time == pytest.approx(3.0, abs=0.01)
+    with Video(path) as video, pytest.raises(InputError, match="no picture between 1 and 2 s"):
+        list(video.frames(start=1.0, end=2.0))

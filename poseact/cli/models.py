@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -22,4 +21,3 @@ def models() -> None:
     if not console.is_terminal:
         console.width = 160
     console.print(table)
-    raise typer.Exit()

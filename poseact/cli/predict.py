@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import InputError, SomeInputsFailed, UsageError
+from ..errors import InputError, PoseActError, SomeInputsFailed, UsageError
 from ..zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE
 from .options import Debug, Device, Quiet
 from .report import say_error, seconds_bar, set_aside, show_warnings
@@ -96,6 +97,7 @@ def predict(
     from ..pipeline import Options, Pipeline
     from ..sinks import open_sink
 
+    _refuse_to_overwrite(videos, output)
     options = Options(
         window=_window(window),
         stride=stride,
@@ -112,6 +114,8 @@ def predict(
             failed = _label_all(pipeline, videos, sink, quiet)
         except KeyboardInterrupt as interruption:
             raise KeyboardInterrupt("; ".join(filter(None, ["interrupted", sink.kept]))) from interruption
+        except PoseActError as error:
+            raise type(error)("; ".join(filter(None, [str(error), sink.kept]))) from error
     if failed:
         raise SomeInputsFailed(f"{failed} of {len(videos)} videos could not be labelled; the others are done")
 
@@ -123,6 +127,13 @@ def _window(text: str | None) -> float | Literal["whole"] | None:
         return float(text)
     except ValueError:
         raise UsageError(f"--window takes seconds or 'whole', not {text!r}") from None
+
+
+def _refuse_to_overwrite(videos: list[Path], output: Path | None) -> None:
+    if output is not None and os.path.exists(output):
+        for video in videos:
+            if os.path.exists(video) and os.path.samefile(output, video):
+                raise UsageError(f"-o {output} would overwrite the video; choose another name")
 
 
 def _check_before_loading(video: Path) -> None:
@@ -151,7 +162,7 @@ def _label_all(pipeline: Pipeline, videos: list[Path], sink: Sink, quiet: bool) 
 
 def _label(pipeline: Pipeline, video: Path, sink: Sink, quiet: bool) -> None:
     with seconds_bar(quiet) as progress:
-        task = progress.add_task(video.name, total=None)
+        task = progress.add_task(f"{video.name} on {pipeline.device}", total=None)
         for clip in pipeline.stream(video, lambda done, total: progress.update(task, completed=done, total=total)):
             with set_aside(progress):
                 sink.write(clip)

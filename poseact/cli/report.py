@@ -118,9 +118,11 @@ def set_aside(progress: Progress) -> Iterator[None]:
     shown = not progress.disable
     if shown:
         progress.stop()
-    yield
-    if shown:
-        progress.start()
+    try:
+        yield
+    finally:
+        if shown:
+            progress.start()
 
 
 @contextmanager

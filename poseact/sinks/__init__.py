@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import OutputError, UsageError
 from .base import Sink
 from .csv import CsvSink
 from .jsonl import JsonlSink
@@ -21,6 +22,10 @@ def open_sink(output: Path | None, format: str | None, many_sources: bool = Fals
     Without a name the path's ending decides; on stdout it is a table for a terminal and JSON lines for a pipe.
     Raises UsageError if the format cannot be told, OutputError if the path cannot be written.
     """
+    if output == Path("-"):
+        output = None
+    if output is not None and os.path.isdir(output):
+        raise OutputError(f"{output} is a folder; give the name of a file")
     if format is None:
         format = _format_of(output)
     if format not in SINKS:
@@ -34,7 +39,7 @@ def _format_of(output: Path | None) -> str:
     if output.suffix.lower() in _ENDINGS:
         return _ENDINGS[output.suffix.lower()]
     # A device or a pipe has no telling name.
-    if output.exists() and not output.is_file() and not output.is_dir():
+    if os.path.exists(output) and not os.path.isfile(output):
         return "jsonl"
     known = ", ".join(_ENDINGS)
     raise UsageError(f"{output}: cannot tell the format from the name; end it in {known}, or give --format")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -17,8 +18,9 @@ from ..errors import OutputError
 class Sink(ABC):
     """A context manager that writes labels to a file or to stdout.
 
-    A file is written under its name plus `.part` and renamed when the sink closes without an error, so that
-    nobody mistakes half a result for a whole one; what was there before stays until then.
+    A file is written under its name plus `.part` (or `.2.part` and so on, if such are there already) and renamed
+    when the sink closes without an error, so that nobody mistakes half a result for a whole one; what was there
+    before stays until then.
     many_sources, per_person: what is to come, for formats that leave out what always says the same.
     """
 
@@ -56,15 +58,13 @@ class Sink(ABC):
             return
         try:
             self.stream.close()
+            if self._part is not None and kind is None:
+                os.replace(self._part, os.path.realpath(self.output))
+            elif self._part is not None and not self.written:
+                self._part.unlink()
         except OSError as closing:
             if kind is None:
                 raise OutputError(self._why_not(closing)) from closing
-        if self._part is None:
-            return
-        if kind is None:
-            os.replace(self._part, self.output)
-        elif not self.written:
-            self._part.unlink(missing_ok=True)
 
     @property
     def kept(self) -> str:
@@ -83,17 +83,24 @@ class Sink(ABC):
             raise OutputError(self._why_not(error)) from error
 
     def _open(self, output: Path) -> TextIO:
-        if output.is_dir():
-            raise OutputError(f"{output} is a folder; give the name of a file")
         try:
             if output.exists() and not output.is_file():
                 return output.open("w", encoding="utf-8", newline="")
             if output.exists() and not os.access(output, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            self._part = output.with_name(output.name + ".part")
-            return self._part.open("w", encoding="utf-8", newline="")
+            return self._open_part(Path(os.path.realpath(output)))
         except OSError as error:
             raise OutputError(self._why_not(error)) from error
+
+    def _open_part(self, output: Path) -> TextIO:
+        """The first free name, so that another run, or what an interrupted one left, comes to no harm."""
+        for number in itertools.count(1):
+            self._part = output.with_name(f"{output.name}.{number}.part" if number > 1 else f"{output.name}.part")
+            try:
+                return self._part.open("x", encoding="utf-8", newline="")
+            except FileExistsError:
+                continue
+        raise AssertionError("numbers do not end")
 
     def _why_not(self, error: OSError) -> str:
         name = "standard output" if self.output is None else str(self.output)

@@ -74,10 +74,13 @@ def build_dataset(annotations: Sequence[Annotation], labels: Sequence[int], layo
     """
     if not annotations:
         raise InputError("there is nothing to train on: the split is empty")
-    most_people = max(a.poses.scores.shape[0] for a in annotations)
+    most_people = max(1, *(a.poses.scores.shape[0] for a in annotations))
     keypoints, scores = [], []
     for annotation in annotations:
-        points, confidences = training_poses(annotation.poses, layout)
+        try:
+            points, confidences = training_poses(annotation.poses, layout)
+        except ValueError as error:
+            raise InputError(f"annotation {annotation.name}: {error}; choose another --layout") from error
         missing = most_people - len(points)
         keypoints.append(np.pad(points, ((0, missing), (0, 0), (0, 0), (0, 0))).swapaxes(0, 1))
         scores.append(np.pad(confidences, ((0, missing), (0, 0), (0, 0))).swapaxes(0, 1))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,22 @@ class TrainingJob:
             raise UsageError(f"{len(self.poses)} pose files need as many --labels files, got {len(self.labels)}")
         if len(self.train_splits) not in (1, len(self.poses)):
             raise UsageError(f"give one --train-split, or one for each of the {len(self.poses)} pose files")
-        if not self.output.absolute().parent.is_dir():
+        if self.window is not None and not 0 < self.window < float("inf"):
+            raise UsageError(f"the window must be longer than 0 s, got {self.window:g}")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"the seed must be in [0, 2^63), got {self.seed}")
+        folder = self.output.absolute().parent
+        if not folder.is_dir():
             raise OutputError(f"the folder of {self.output} does not exist; make it first")
+        if self.output.is_dir() or not os.access(folder, os.W_OK):
+            raise OutputError(f"{self.output} cannot be written: it is a folder, or its folder is not yours to write")
+        if any(os.path.exists(p) and self.output.exists() and self.output.samefile(p) for p in self.poses):
+            raise UsageError(f"-o {self.output} would overwrite the poses; choose another name")
+
+    @property
+    def splits(self) -> list[str]:
+        """The training split of each pose file."""
+        return list(self.train_splits) * (len(self.poses) if len(self.train_splits) == 1 else 1)
 
     @property
     def checkpoint(self) -> Path:
@@ -75,6 +90,7 @@ def train_bundle(job: TrainingJob, log: Callable[[str], None] = lambda text: Non
         log(f"{len(train_items) - len(usable)} sequences without a single keypoint are left out")
     layout = LAYOUTS[job.layout]
     train_set = build_dataset(*_columns(usable), layout)
+    window = job.window or _median_seconds(usable)
     validation_set = build_dataset(*_columns(validation_items), layout) if validation_items else None
     log(f"{len(usable)} sequences to train on, {len(validation_items)} to validate on, {len(labels)} labels, {device}")
     options = TrainOptions(
@@ -96,7 +112,7 @@ def train_bundle(job: TrainingJob, log: Callable[[str], None] = lambda text: Non
     measured = {}
     if validation_set:
         measured = _measure(trainer, validation_set, labels, log)
-    save_bundle(trainer.result, _describe(job, labels, usable, options, measured), job.output)
+    save_bundle(trainer.result, _describe(job, labels, usable, window, options, measured), job.output)
     job.checkpoint.unlink(missing_ok=True)
     log(f"wrote {job.output}")
 
@@ -108,13 +124,17 @@ def _read(job: TrainingJob) -> tuple[list[str], list[Item], list[Item]]:
     files = [load_poses(path) for path in job.poses]
     label_paths = job.labels or [labels_beside(path) for path in job.poses]
     names = [read_labels(path) for path in label_paths]
+    unknown = [name for name in job.aliases if not any(name in file_names for file_names in names)]
+    if unknown:
+        raise UsageError(f"--alias {unknown[0]}: no pose file has a class of that name")
     labels = unite(names, job.aliases)
-    splits = list(job.train_splits) * (len(files) if len(job.train_splits) == 1 else 1)
+    if len(labels) < 2:
+        raise InputError(f"there is only the class {labels[0]!r}; a classifier needs at least two")
     train: list[Item] = []
     validation: list[Item] = []
     share = _fraction(job.validation)
     rng = np.random.default_rng(job.seed)
-    for file, file_names, split in zip(files, names, splits, strict=True):
+    for file, file_names, split in zip(files, names, job.splits, strict=True):
         items = _labelled(file.split(split), file_names, labels, job, file.path)
         if share is None:
             if job.validation == split:
@@ -178,11 +198,14 @@ def _measure(
 
 
 def _describe(
-    job: TrainingJob, labels: list[str], items: list[Item], options: TrainOptions, measured: dict[str, float]
+    job: TrainingJob,
+    labels: list[str],
+    items: list[Item],
+    window: float,
+    options: TrainOptions,
+    measured: dict[str, float],
 ) -> BundleInfo:
-    window = job.window or _median_seconds(items)
-    splits = list(job.train_splits) * (len(job.poses) if len(job.train_splits) == 1 else 1)
-    data = ", ".join(f"{path.stem}:{split}" for path, split in zip(job.poses, splits, strict=True))
+    data = ", ".join(f"{path.stem}:{split}" for path, split in zip(job.poses, job.splits, strict=True))
     return BundleInfo(
         name=job.name,
         version=__version__,
@@ -191,7 +214,7 @@ def _describe(
         window=window,
         stride=window / 2,
         clip_len=options.clip_len,
-        volume=replace(options.rule),
+        volume=options.rule,
         subjects=max(1, max(annotation.poses.scores.shape[0] for annotation, _ in items)),
         aliases=dict(job.aliases),
         training_data=data,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import ModelError, OutputError, UsageError
+from ..files import written_aside
 from ..heatmaps import VolumeRule, crop_boxes, draw_joints, to_volume_pixels
 from .augment import Augmentation, Augmenter
 from .dataset import PoseBatch, PoseDataset
@@ -46,6 +45,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
             raise UsageError("training needs at least 1 epoch and a batch of at least 2")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UsageError(f"the learning rate must be above 0, got {self.learning_rate:g}")
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,9 @@ class Trainer:
 
     def _draw_order(self) -> Tensor:
         labels = self.train_set.labels
-        weights = torch.bincount(labels)[labels].float() ** -self.options.balance
         if self.options.balance == 0:
             return torch.randperm(len(labels), generator=self.generator, device=self.device)
+        weights = torch.bincount(labels)[labels].float() ** -self.options.balance
         count = max(len(labels), self.options.batch_size)
         return torch.multinomial(weights, count, replacement=True, generator=self.generator)
 
@@ -167,6 +168,7 @@ class Trainer:
     def _fingerprint(self) -> str:
         """What a checkpoint must have been made with to be resumed."""
         digest = hashlib.sha256(repr(sorted(asdict(self.options).items())).encode())
+        digest.update(self.device.type.encode())  # the states of their random generators do not fit each other
         for tensor in (self.train_set.keypoints, self.train_set.scores, self.train_set.labels, self.train_set.first):
             digest.update(tensor.cpu().numpy().tobytes())
         digest.update(repr([(name, tuple(p.shape)) for name, p in self.net.named_parameters()]).encode())
@@ -184,13 +186,10 @@ class Trainer:
         }
         if self.device.type == "cuda":
             state["cuda_generator"] = torch.cuda.get_rng_state(self.device)
-        aside = path.with_name(path.name + ".part")
         try:
-            torch.save(state, aside)
-            os.replace(aside, path)
+            with written_aside(path) as aside:
+                torch.save(state, aside)
         except (OSError, RuntimeError) as error:
-            with contextlib.suppress(OSError):
-                aside.unlink()
             raise OutputError(f"the checkpoint {path} cannot be written: {error}") from error
 
     def _resume(self, path: Path) -> None:
