@@ -199,7 +199,8 @@ def test_all_bad_is_input_that_cannot_be_read(tmp_path):
     ("arguments", "says"),
     [
         (["--window", "soon"], "--window takes seconds"),
-        (["--window", "0"], "longer than 0 s"),
+        (["--window", "0"], "at least 0.01 s"),
+        (["--window", "whole", "--stride", "1"], "there is no stride"),
         (["--start", "3", "--end", "2"], "later than the start"),
         (["--device", "gpu"], "is no device"),
         (["--device", "cuda:99"], "cannot be used"),
