@@ -99,16 +99,6 @@ def test_a_batch_takes_frames_counted_from_the_start_of_each_sequence():
     assert batch.keypoints[1, 0, :, WRIST].tolist() == [[34, 62], [34, 62]]
 
 
-def test_a_subset_keeps_its_frames():
-    dataset = dataset_of(example(0), example(1), example(2))
-    subset = dataset.subset(torch.tensor([2]))
-    frames = torch.tensor([[0, 9]])
-    assert len(subset) == 1
-    assert torch.equal(
-        subset.batch(torch.tensor([0]), frames).keypoints, dataset.batch(torch.tensor([2]), frames).keypoints
-    )
-
-
 def test_an_empty_split_is_an_input_error():
     with pytest.raises(InputError, match="nothing to train on"):
         build_dataset([], [], BODY13)

@@ -51,11 +51,6 @@ class PoseDataset:
         names = ("keypoints", "scores", "first", "lengths", "image_size", "labels")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
-    def subset(self, indices: Tensor) -> PoseDataset:
-        """Only these sequences; the frames stay where they are."""
-        names = ("first", "lengths", "image_size", "labels")
-        return replace(self, **{name: getattr(self, name)[indices.to(self.first.device)] for name in names})
-
     def batch(self, sequences: Tensor, frames: Tensor) -> PoseBatch:
         """The poses of some sequences (N,) at frames (N, T) counted from each sequence's first."""
         rows = self.first[sequences, None] + frames
