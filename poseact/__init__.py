@@ -10,6 +10,7 @@ How data flows; a stage knows the type it takes and the type it gives, never its
                                                      sinks ◀─ClipLabel─ classifier ◀─volume─┘
 
 `pipeline` chains them, `zoo` finds the models, `yolo` is the one place that imports Ultralytics,
+`device` chooses the processor, `files` writes so that nobody sees half a file, `errors` draws the error tree,
 `training` makes bundles from labelled poses, `cli` is a thin shell over all of it.
 """
 
