@@ -68,8 +68,8 @@ class Options:
             raise UsageError("with the whole video as one clip there is no stride; leave one of them out")
         if self.start is not None and not 0 <= self.start < float("inf"):
             raise UsageError(f"the start must be 0 s or later, got {self.start:g}")
-        if self.end is not None and not (self.start or 0) < self.end:
-            raise UsageError(f"the end ({self.end:g} s) must be later than the start ({self.start or 0:g} s)")
+        if self.end is not None and not (self.start or 0) < self.end < float("inf"):
+            raise UsageError(f"the end must be a time later than the start ({self.start or 0:g} s), got {self.end:g}")
         if self.top_k < 1:
             raise UsageError(f"at least 1 label must be listed, got {self.top_k}")
         if self.min_score is not None and not 0 <= self.min_score <= 1:

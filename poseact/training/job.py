@@ -110,8 +110,8 @@ def train_bundle(job: TrainingJob, log: Callable[[str], None] = lambda text: Non
         log(f"going on after epoch {trainer.epoch} of {job.epochs}, from {job.checkpoint}")
     yield from trainer.epochs()
     measured = {}
-    if validation_set:
-        measured = _measure(trainer, validation_set, labels, log)
+    if trainer.validation_set:
+        measured = _measure(trainer, trainer.validation_set, labels, log)
     save_bundle(trainer.result, _describe(job, labels, usable, window, options, measured), job.output)
     job.checkpoint.unlink(missing_ok=True)
     log(f"wrote {job.output}")
@@ -189,8 +189,8 @@ def _measure(
     trainer: Trainer, validation: PoseDataset, labels: list[str], log: Callable[[str], None]
 ) -> dict[str, float]:
     options = trainer.options
-    on_device = validation.to(trainer.device)
-    found = accuracy(predict_probabilities(trainer.result, on_device, options.rule, options.clip_len), on_device.labels)
+    probabilities = predict_probabilities(trainer.result, validation, options.rule, options.clip_len)
+    found = accuracy(probabilities, validation.labels)
     log(f"validation top-1 {found.top1:.1%} of {found.sequences} sequences; per class:")
     for label, share in found.per_class.items():
         log(f"  {labels[label]:20} {share:.0%}")
