@@ -80,9 +80,7 @@ class Video:
 
         Raises InputError if nothing could be decoded.
         """
-        if start:
-            self._seek(start)
-        for picture, time, duration in self._timed_pictures():
+        for picture, time, duration in self._pictures_around(start or 0.0):
             if start is not None and time < start - 1e-6:
                 continue
             if end is not None and time >= end - 1e-6:
@@ -101,6 +99,21 @@ class Video:
             if start:
                 raise InputError(f"{self.path} has nothing after {start:g} s; choose an earlier --start")
             raise InputError(f"{self.path}: no frame can be decoded; the file is damaged, try to export it again")
+
+    def _pictures_around(self, start: float) -> Iterator[tuple[av.VideoFrame, float, float]]:
+        """Timed pictures from before `start` on; from the very first if the container cannot seek to one there."""
+        if start > 0:
+            self._seek(start)
+            pictures = self._timed_pictures()
+            first = next(pictures, None)
+            if first is not None and first[1] <= start:
+                yield first
+                yield from pictures
+                return
+            # A file that lost its index may land between keyframes, where nothing can be decoded.
+            self.decode_errors = 0
+            self._seek(0.0)
+        yield from self._timed_pictures()
 
     def _timed_pictures(self) -> Iterator[tuple[av.VideoFrame, float, float]]:
         """Decoded pictures with time and duration in seconds; times always increase."""

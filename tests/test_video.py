@@ -272,3 +272,25 @@ def test_a_span_without_a_picture_is_an_input_error(tmp_path):
         assert next(video.frames()).time == pytest.approx(3.0, abs=0.01)
     with Video(path) as video, pytest.raises(InputError, match="no picture between 1 and 2 s"):
         list(video.frames(start=1.0, end=2.0))
+
+
+def test_a_start_in_a_file_that_lost_its_index(tmp_path):
+    """An AVI's index stands at its end; without it, seeking lands between keyframes."""
+    path = tmp_path / "whole.avi"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "100", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(75):
+            noise = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode())
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    with Video(cut) as video:
+        whole = [frame.time for frame in video.frames()]
+    with Video(cut) as video:
+        part = [frame.time for frame in video.frames(start=1.0)]
+        assert video.decode_errors == 0
+    assert part == pytest.approx([time for time in whole if time >= 1.0 - 1e-6])
+    assert len(part) > 30
