@@ -1,0 +1,130 @@
+"""The convolution that all networks are made of: batch norm, sum and ReLU with it, in a plain and in a fast form.
+
+Its weights are those of a 3D convolution, with PYSKL's names and shapes. Most kernels are flat (1×k×k) or thin
+(t×1×1). In the fast form each of these is run as a 2D convolution, over (frames × batch) or over (time × space):
+with the channels last both are views of the same memory, and 2D kernels are much faster than 3D ones on CPUs and
+GPUs alike. In the plain form every kernel runs as the 3D convolution that it is.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class BatchNorm(nn.BatchNorm3d):
+    """Batch norm of channels, whether frames lie in a dimension of their own (5D) or among the batch (4D)."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+
+class Conv(nn.Module):
+    """3D convolution, batch norm, and where asked for a sum and a ReLU.
+
+    (N, C, T, H, W) to (N, C', T / stride_t, H / stride_s, W / stride_s). stride: (stride_t, stride_s).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, int, int],
+        stride: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        norm: bool = True,
+        relu: bool = True,
+    ):
+        super().__init__()
+        self.stride_t, self.stride_s = stride
+        self.padding_t, self.padding_s = kernel[0] // 2, kernel[1] // 2
+        strides = (self.stride_t, self.stride_s, self.stride_s)
+        padding = (self.padding_t, self.padding_s, self.padding_s)
+        self.groups = groups
+        self.conv = nn.Conv3d(inputs, outputs, kernel, strides, padding, groups=groups, bias=False)
+        self.bn: nn.Module = BatchNorm(outputs) if norm else nn.Identity()
+        self.relu = relu
+        self.plain = False
+        self.flat = kernel[0] == 1
+        self.thin = kernel[0] > 1 and kernel[1:] == (1, 1) and stride[1] == 1
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """The residual, shaped like the output, is added before the ReLU."""
+        if self.plain or not (self.flat or self.thin):
+            return self._finish(self.conv(x), residual)
+        if self.thin:
+            h, w = x.shape[3], x.shape[4]
+            added = None if residual is None else residual.flatten(3)
+            return self._finish(self._over_time(x.flatten(3)), added).unflatten(3, (h, w))
+        if self.stride_t > 1:
+            x = x[:, :, :: self.stride_t]
+        n, t = x.shape[0], x.shape[2]
+        added = None if residual is None else residual.transpose(1, 2).flatten(0, 1)
+        frames = self._over_space(x.transpose(1, 2).flatten(0, 1))
+        return self._finish(frames, added).unflatten(0, (n, t)).transpose(1, 2)
+
+    def _over_time(self, x: Tensor) -> Tensor:
+        weight, bias = self.conv.weight[..., 0], self.conv.bias
+        return F.conv2d(x, weight, bias, (self.stride_t, 1), (self.padding_t, 0), 1, self.groups)
+
+    def _over_space(self, x: Tensor) -> Tensor:
+        weight, bias = self.conv.weight[:, :, 0], self.conv.bias
+        return F.conv2d(x, weight, bias, self.stride_s, self.padding_s, 1, self.groups)
+
+    def _finish(self, x: Tensor, residual: Tensor | None) -> Tensor:
+        x = self.bn(x)
+        if residual is not None:
+            x = x + residual
+        return F.relu(x) if self.relu else x
+
+
+class Head(nn.Module):
+    """Global average pool, dropout, one linear layer."""
+
+    def __init__(self, channels: int, n_labels: int, dropout: float):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.fc_cls = nn.Linear(channels, n_labels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc_cls(self.dropout(x.mean(dim=(2, 3, 4))))
+
+
+class Recogniser(nn.Module):
+    """A backbone and a head: a heatmap volume (N, K, T, H, W) to logits (N, n_labels)."""
+
+    def __init__(self, backbone: nn.Module, head: Head):
+        super().__init__()
+        self.backbone = backbone
+        self.cls_head = head
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(head.fc_cls.weight, std=0.01)
+        nn.init.zeros_(head.fc_cls.bias)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return self.cls_head(self.backbone(volume.contiguous(memory_format=torch.channels_last_3d)))
+
+
+def plain_form(net: nn.Module) -> nn.Module:
+    """A copy that runs every kernel as the 3D convolution that it is: what the fast form is measured against."""
+    plain = copy.deepcopy(net)
+    for module in plain.modules():
+        if isinstance(module, Conv):
+            module.plain = True
+    return plain
+
+
+def fold_batch_norm(net: nn.Module) -> nn.Module:
+    """A copy for running: in evaluation mode, with each batch norm folded into its convolution."""
+    folded = copy.deepcopy(net).eval()
+    for module in folded.modules():
+        if isinstance(module, Conv) and isinstance(module.bn, nn.BatchNorm3d):
+            module.conv = fuse_conv_bn_eval(module.conv, module.bn)
+            module.bn = nn.Identity()
+    return folded
