@@ -143,9 +143,13 @@ def _cloud(random: np.random.Generator, size: tuple[int, int], cells: int) -> np
 
 
 def draw_person(image: np.ndarray, at: dict[str, np.ndarray], height: float, colours: Colours) -> None:
-    """Draw into the picture, what is far first. at: joints as `project` gives them; height: of the person, pixels."""
+    """Draw into the picture, what is far first. at: joints as `project` gives them; height: of the person, pixels.
+
+    An arm or a leg whose joints are not among them is not drawn.
+    """
     _draw_shadow(image, at, height)
-    for part in sorted(_parts(colours), key=lambda part: part.nearness(at, height)):
+    parts = [part for part in _parts(colours) if part.joints <= at.keys()]
+    for part in sorted(parts, key=lambda part: part.nearness(at, height)):
         _draw_part(image, part, at, height)
     _draw_head(image, at, height, colours)
 
@@ -160,6 +164,11 @@ class Part:
     colour: Colour
     balls: tuple[tuple[str, float], ...]
     nearer: float = 0.0
+
+    @property
+    def joints(self) -> set[str]:
+        """The names of the joints that it hangs on."""
+        return {end for where, _ in self.balls for end in where.split(":")[0].split(">")}
 
     def nearness(self, at: dict[str, np.ndarray], height: float) -> float:
         return float(np.mean([_point(at, where)[2] for where, _ in self.balls])) + self.nearer * height
@@ -289,12 +298,15 @@ def _direction(end: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 def _draw_shadow(image: np.ndarray, at: dict[str, np.ndarray], height: float) -> None:
     """Darken the ground under the body, and more under the feet."""
+    feet = [side for side in ("left_", "right_") if side + "heel" in at]
+    if not feet:
+        return
     shade = np.zeros(image.shape[:2], np.uint8)
-    ground = max(max(at[side + part][1] for part in ("heel", "toe")) for side in ("left_", "right_"))
+    ground = max(max(at[side + part][1] for part in ("heel", "toe")) for side in feet)
     xs = [point[0] for name, point in at.items() if name.split("_")[-1] in ("shoulder", "hip", "ankle", "toe", "heel")]
     middle, reach = (min(xs) + max(xs)) / 2 + 0.04 * height, (max(xs) - min(xs)) / 2 + 0.05 * height
     spots = [(middle, ground, reach, 0.035 * height, 70)]
-    for side in ("left_", "right_"):
+    for side in feet:
         heel, toe = at[side + "heel"], at[side + "toe"]
         spots.append(((heel[0] + toe[0]) / 2, ground - 0.01 * height, 0.06 * height, 0.02 * height, 110))
     for x, y, wide, high, dark in spots:

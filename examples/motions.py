@@ -20,7 +20,7 @@ UPPER_ARM, FOREARM, HAND = 0.172, 0.15, 0.07
 THIGH, SHANK = 0.245, 0.24
 
 # From the point between the ears, (x, y, z) before the head nods; left and right are mirrored.
-_HEAD = {
+HEAD = {
     "nose": (0.0, -0.006, 0.075),
     "chin": (0.0, -0.052, 0.040),
     "crown": (0.0, 0.014, -0.004),
@@ -29,7 +29,7 @@ _HEAD = {
     "left_ear": (0.058, 0.0, 0.0),
 }
 # From the ankle, (y, z) of a foot that stands flat.
-_FOOT = {"heel": (-0.032, -0.032), "ball": (-0.036, 0.058), "toe": (-0.036, 0.092)}
+FOOT = {"heel": (-0.032, -0.032), "ball": (-0.036, 0.058), "toe": (-0.036, 0.092)}
 SOLE = 0.012  # from the joints of the foot down to the ground
 PALM = 0.02  # from the wrist of a hand that the body leans on down to the ground
 
@@ -136,7 +136,7 @@ def wave(time: float) -> Posture:
 def pushup(time: float) -> Posture:
     """One in 1.6 s, on toes and hands, the body straight."""
     slope = between(73, 85, time / 1.6)  # of trunk and legs against the vertical
-    ankle = SOLE - _FOOT["toe"][0] * np.cos(np.radians(72)) + _FOOT["toe"][1] * np.sin(np.radians(72))
+    ankle = SOLE - FOOT["toe"][0] * np.cos(np.radians(72)) + FOOT["toe"][1] * np.sin(np.radians(72))
     reach = ankle + (SHANK + THIGH + TRUNK) * np.cos(np.radians(slope)) - PALM
     down = between(0, 1, time / 1.6)
     out, back_in = 12 + 28 * down, 12 - 28 * down  # the elbows go outward, the hands stay where they are
@@ -167,7 +167,7 @@ def joints_of(posture: Posture) -> dict[str, np.ndarray]:
     trunk = _about_x(posture.lean) @ _about_y(posture.twist)
     at["neck"] = at["pelvis"] + trunk @ (0, TRUNK, 0)
     ears = at["neck"] + _about_x(0.4 * posture.lean + 0.6 * posture.nod) @ (0, NECK_TO_EARS, 0.012)
-    for name, offset in _HEAD.items():
+    for name, offset in HEAD.items():
         at[name] = ears + _about_x(posture.nod) @ offset
         if name.startswith("left_"):
             at[name.replace("left_", "right_")] = ears + _about_x(posture.nod) @ (np.multiply(offset, (-1, 1, 1)))
@@ -191,12 +191,12 @@ def _add_leg(at: dict, posture: Posture, which: int, name: str, side: int) -> No
     at[name + "knee"] = at[name + "hip"] + THIGH * _along(posture.thighs[which], side)
     at[name + "ankle"] = at[name + "knee"] + SHANK * _along(posture.shanks[which], side)
     turned = _about_y(side * (4 + 0.8 * posture.thighs[which][1])) @ _about_x(-posture.feet[which])
-    for part, (y, z) in _FOOT.items():
+    for part, (y, z) in FOOT.items():
         at[name + part] = at[name + "ankle"] + turned @ (0, y, z)
 
 
 def _on_the_ground(at: dict[str, np.ndarray], posture: Posture) -> dict[str, np.ndarray]:
-    feet = [at[side + part] for side in ("left_", "right_") for part in _FOOT]
+    feet = [at[side + part] for side in ("left_", "right_") for part in FOOT]
     low = min(min(foot[1] for foot in feet) - SOLE, at["left_wrist"][1] - PALM, at["right_wrist"][1] - PALM)
     forward = (at["left_ball"][2] + at["right_ball"][2]) / 2 if posture.planted else 0.0
     shift = np.array([0, posture.lift - low, posture.travel - forward])

@@ -1,106 +1,42 @@
-"""The classifier bundle: one TorchScript file that carries, as `poseact.json`, all that is needed to use it."""
+"""The classifier: heatmap volumes of poses to probabilities of labels, by one bundle or by several together."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import ModelError, OutputError
-from .files import written_aside
-from .heatmaps import VolumeRule, joint_volume
-from .nets.slowonly import fold_batch_norm
+from .bundle import BundleInfo, load_bundle, no_jit_warnings
+from .errors import ModelError, UsageError
+from .heatmaps import heatmap_volume
+from .nets.freeze import Precision, choose_dtype, freeze
 from .poses import PoseSequence
 from .sampling import nearest_frames, sample_times
 from .skeleton import LAYOUTS, Layout, conversion
 
-METADATA_FILE = "poseact.json"
-FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True)
-class BundleInfo:
-    """What a bundle says of itself.
-
-    window, stride: seconds of video that a clip should span, as the training clips did. subjects: how many
-    people the network expects in a volume. aliases: other names for labels. temperature: divides the logits.
-    rejection_threshold: a label below it is not given. accuracy: measured, by name of the test.
-    """
-
-    name: str
-    version: str
-    labels: tuple[str, ...]
-    layout: str
-    window: float
-    stride: float
-    clip_len: int = 48
-    modality: Literal["joint"] = "joint"
-    volume: VolumeRule = field(default_factory=VolumeRule)
-    subjects: int | Literal["all"] = 1
-    aliases: dict[str, str] = field(default_factory=dict)
-    temperature: float = 1.0
-    rejection_threshold: float = 0.0
-    training_data: str = ""
-    accuracy: dict[str, float] = field(default_factory=dict)
-    licence: str = ""
-
-    def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise ValueError(f"unknown keypoint layout {self.layout!r}")
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels must be at least two different names")
-        if self.modality != "joint":
-            raise ValueError(f"modality {self.modality!r} is not known to this version of poseact")
-        if self.subjects != "all" and not (isinstance(self.subjects, int) and self.subjects > 0):
-            raise ValueError(f"subjects must be 'all' or a count, got {self.subjects!r}")
-        if not all(0 < n < float("inf") for n in (self.window, self.stride, self.temperature, self.clip_len)):
-            raise ValueError("window, stride, temperature and clip_len must be above 0 and finite")
-        if not 0 <= self.rejection_threshold <= 1:
-            raise ValueError(f"the rejection threshold must be in [0, 1], got {self.rejection_threshold}")
-        if not all(label in self.labels for label in self.aliases.values()):
-            raise ValueError("an alias must stand for one of the labels")
-
-    def to_json(self) -> str:
-        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> BundleInfo:
-        """Raises ValueError, KeyError or TypeError if the text does not describe a bundle."""
-        content = json.loads(text)
-        version = content.pop("format")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"it has bundle format {version}; this poseact reads format {FORMAT_VERSION}")
-        rule = content.pop("volume")
-        rule["size"] = tuple(rule["size"])
-        content["labels"] = tuple(content["labels"])
-        known = {f.name for f in fields(cls)}
-        return cls(volume=VolumeRule(**rule), **{key: value for key, value in content.items() if key in known})
+# A clip for the pipeline: the subjects' poses, and its start and end in seconds.
+Clip = tuple[PoseSequence, float, float]
 
 
 class Classifier:
-    """A loaded bundle. Raises ModelError if the file is not one."""
+    """A loaded bundle. precision: what the network computes in, see `nets.freeze.choose_dtype`.
 
-    def __init__(self, path: Path, device: str):
+    Raises ModelError if the file is no bundle, UsageError if the device lacks the precision.
+    """
+
+    def __init__(self, path: Path, device: str, precision: Precision = "auto"):
         self.path = path
         self.device = torch.device(device)
-        net, text = _load(path, self.device)
         try:
-            self.info = BundleInfo.from_json(text)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{path} is no usable classifier bundle: {METADATA_FILE} in it: {error}") from error
-        net.eval()
-        half = self.device.type == "cuda"
-        self._dtype = torch.float16 if half else torch.float32
-        with _no_jit_warnings():
-            self._net = torch.jit.freeze(net.to(self._dtype))
+            self._dtype = choose_dtype(precision, self.device)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        script, self.info = load_bundle(path, self.device)
+        with no_jit_warnings():
+            self._net = freeze(script, self.device, self._dtype)
         self._check_that_it_fits()
 
     @property
@@ -109,7 +45,7 @@ class Classifier:
 
     def _check_that_it_fits(self) -> None:
         """Show the network an empty volume: it must take what the bundle says and know as many labels."""
-        shape = (1, len(self.layout), self.info.clip_len, *self.info.volume.size)
+        shape = (1, self.info.channels, self.info.clip_len, *self.info.volume.size)
         try:
             with torch.inference_mode():
                 answer = self._net(torch.zeros(shape, dtype=self._dtype, device=self.device))
@@ -120,71 +56,88 @@ class Classifier:
                 f"{self.path}: its network gives {tuple(answer.shape)}, but it has {len(self.info.labels)} labels"
             )
 
-    def probabilities(self, clips: Sequence[tuple[PoseSequence, float, float]]) -> np.ndarray:
+    def probabilities(self, clips: Sequence[Clip]) -> np.ndarray:
         """The probability of each label for each clip, (N, n_labels) float32.
 
-        clips: the subjects' poses, with the start and end of the clip in seconds; a clip needs at least one
-        person and one frame.
+        A clip needs at least one person and one frame.
         """
-        with torch.inference_mode():
-            logits = torch.cat([self._net(self.volume(*clip).to(self._dtype)).float() for clip in clips])
-            return (logits / self.info.temperature).softmax(dim=1).cpu().numpy()
+        return torch.cat([self.classify(*self._sampled(*clip)) for clip in clips]).cpu().numpy()
 
-    def volume(self, poses: PoseSequence, start: float, end: float) -> Tensor:
-        """The heatmap volume of one clip, (1, K, T, H, W) float32, on the classifier's device."""
+    @torch.inference_mode()
+    def classify(self, keypoints: Tensor, scores: Tensor, image_size: Tensor, mirror: bool = False) -> Tensor:
+        """The mean probability of each label over the views of each sequence, (N, n_labels) float32.
+
+        keypoints: (N, M, C·clip_len, K, 2) float32 pixels, scores: (N, M, C·clip_len, K), of C clips of each
+        sequence one after the other; image_size: (N, 2), (H, W). All clips share one crop, as in PYSKL. mirror:
+        look at each clip's mirror image too, with left and right exchanged.
+        """
+        n, clip_len = len(keypoints), self.info.clip_len
+        volume = heatmap_volume(
+            keypoints, scores, image_size, self.info.volume, self.info.limbs or None, dtype=self._dtype
+        )
+        clips = volume.unflatten(2, (-1, clip_len)).transpose(1, 2).flatten(0, 1)  # (N·C, K, T, H, W)
+        views = [self._softmax(clips)]
+        if mirror:
+            limbs = self.info.modality == "limb"
+            order = list(self.layout.mirrored_limbs if limbs else self.layout.mirrored_order)
+            views.append(self._softmax(clips[:, order].flip(-1)))
+        return torch.stack(views).unflatten(1, (n, -1)).mean(dim=(0, 2))
+
+    def _softmax(self, volume: Tensor) -> Tensor:
+        return (self._net(volume).float() / self.info.temperature).softmax(dim=1)
+
+    def _sampled(self, poses: PoseSequence, start: float, end: float) -> tuple[Tensor, Tensor, Tensor]:
+        """One clip's keypoints, scores and image size, for `classify`."""
         frames = nearest_frames(poses.times, sample_times(start, end, self.info.clip_len))
         order = conversion(poses.layout, self.layout)
         keypoints = torch.from_numpy(poses.keypoints[:, frames][:, :, order])[None].to(self.device)
         scores = torch.from_numpy(poses.scores[:, frames][:, :, order])[None].to(self.device)
-        image_size = torch.tensor([poses.image_size], dtype=torch.float32, device=self.device)
-        return joint_volume(keypoints, scores, image_size, self.info.volume)
+        return keypoints, scores, torch.tensor([poses.image_size], dtype=torch.float32, device=self.device)
 
 
-def save_bundle(net: torch.nn.Module, info: BundleInfo, path: Path) -> None:
-    """Write a trained network as a bundle: batch norm folded, scripted, in half precision, unfrozen.
+class Ensemble:
+    """Several classifiers whose probabilities are averaged, such as one of joints and one of limbs (J+L).
 
-    The file is written aside and then renamed. Raises OutputError if it cannot be.
+    weights: of each, any positive numbers; None: all the same. The first one's window and rejection threshold
+    hold. Raises UsageError if they do not know the same labels, layout and clip length.
     """
-    with _no_jit_warnings():
-        script = torch.jit.script(fold_batch_norm(net.cpu()).half())
-    _write(script, info, path)
+
+    def __init__(self, classifiers: Sequence[Classifier], weights: Sequence[float] | None = None):
+        first = classifiers[0]
+        weights = [1.0] * len(classifiers) if weights is None else list(weights)
+        if len(weights) != len(classifiers) or not all(0 < weight < float("inf") for weight in weights):
+            raise UsageError(f"{len(classifiers)} classifiers need as many weights above 0, got {weights}")
+        for other in classifiers[1:]:
+            for what in ("layout", "clip_len", "subjects"):
+                if getattr(other.info, what) != getattr(first.info, what):
+                    raise UsageError(f"{other.path} and {first.path} cannot be averaged: their {what} differs")
+            if set(other.info.labels) != set(first.info.labels):
+                odd = sorted(set(other.info.labels) ^ set(first.info.labels))
+                raise UsageError(
+                    f"{other.path} and {first.path} cannot be averaged: only one of them knows {', '.join(odd[:3])}"
+                )
+        self.classifiers = list(classifiers)
+        self.info: BundleInfo = first.info
+        self.layout = first.layout
+        self.device = first.device
+        self._weights = np.asarray(weights, dtype=np.float32) / sum(weights)
+        self._orders = [[c.info.labels.index(label) for label in first.info.labels] for c in classifiers]
+
+    def probabilities(self, clips: Sequence[Clip]) -> np.ndarray:
+        """As `Classifier.probabilities`."""
+        parts = zip(self._weights, self.classifiers, self._orders, strict=True)
+        return sum(weight * c.probabilities(clips)[:, order] for weight, c, order in parts)  # type: ignore[return-value]
+
+    def classify(self, keypoints: Tensor, scores: Tensor, image_size: Tensor, mirror: bool = False) -> Tensor:
+        """As `Classifier.classify`."""
+        parts = zip(self._weights.tolist(), self.classifiers, self._orders, strict=True)
+        found = [w * c.classify(keypoints, scores, image_size, mirror)[:, order] for w, c, order in parts]
+        return torch.stack(found).sum(dim=0)
 
 
-def replace_info(path: Path, info: BundleInfo) -> None:
-    """Let a bundle say something else of itself, such as what was measured of it. Raises as loading and saving do."""
-    net, _ = _load(path, torch.device("cpu"))
-    _write(net, info, path)
-
-
-def _write(script: torch.jit.ScriptModule, info: BundleInfo, path: Path) -> None:
-    try:
-        with written_aside(path) as aside, _no_jit_warnings():
-            torch.jit.save(script, str(aside), _extra_files={METADATA_FILE: info.to_json()})
-    except (OSError, RuntimeError) as error:
-        raise OutputError(f"{path} cannot be written: {error}") from error
-
-
-def _load(path: Path, device: torch.device) -> tuple[torch.jit.ScriptModule, str]:
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist; `poseact models` lists the models that have names")
-    extra = {METADATA_FILE: ""}
-    try:
-        with _no_jit_warnings():
-            net = torch.jit.load(str(path), map_location=device, _extra_files=extra)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ModelError(
-            f"{path} is not a classifier bundle (no TorchScript in it); `poseact train` writes bundles"
-        ) from error
-    text = extra[METADATA_FILE]
-    if not text:
-        raise ModelError(f"{path} is TorchScript but not a classifier bundle: it has no {METADATA_FILE} inside")
-    return net, text if isinstance(text, str) else text.decode()
-
-
-@contextlib.contextmanager
-def _no_jit_warnings() -> Iterator[None]:
-    """torch announces the end of torch.jit at each call; that is our concern, not the user's."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.jit")
-        yield
+def load_classifier(
+    paths: Sequence[Path], device: str, precision: Precision = "auto", weights: Sequence[float] | None = None
+) -> Classifier | Ensemble:
+    """One bundle, or several to be averaged. Raises ModelError and UsageError."""
+    classifiers = [Classifier(path, device, precision) for path in paths]
+    return classifiers[0] if len(classifiers) == 1 and weights is None else Ensemble(classifiers, weights)

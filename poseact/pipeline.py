@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -15,20 +14,18 @@ import numpy as np
 
 from .classifier import Classifier
 from .clips import ClipLabel, LabelScore
-from .detect import Detections, Detector, YoloDetector
-from .device import choose_device
+from .detect import Detector
 from .errors import UsageError
-from .pose import Crops, PoseEstimator, YoloPoseEstimator
+from .extract import PoseStages, Progress, warn_of_damage
+from .pose import Crops, PoseEstimator
 from .poses import PoseSequence
 from .sampling import FramePlan, Window
-from .track import TrackedPoses, Tracker, presence, prominence
-from .video import Frame, Video
+from .track import TrackedPoses, presence, prominence
+from .video import Video
 from .zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE, resolve
 
 log = logging.getLogger(__name__)
 
-# Frames that go through a network together: more are no faster on a CPU, and cost memory.
-_BATCH = {"cpu": 4, "mps": 8, "cuda": 16}
 # Somebody counts as a person of the clip from this share of its frames on.
 _LEAST_PRESENCE = 0.25
 # With a label for each person, these are worth one.
@@ -36,9 +33,6 @@ _LEAST_PRESENCE_OF_A_LABELLED_PERSON = 0.5
 
 # A window or stride shorter than a frame is a slip of the keyboard.
 _SHORTEST = 0.01
-
-# Told how many seconds of the video are done, and of how many (None: not known).
-Progress = Callable[[float, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -96,27 +90,13 @@ class Pipeline:
         options: Options | None = None,
     ):
         self.options = options or Options()
-        self.device = choose_device(device)
         self._classifier_path = resolve(str(classifier), "classifier", log.warning)
-        self._detector = detector if callable(detector) else resolve(str(detector), "detector", log.warning)
-        self._pose = pose if callable(pose) else resolve(str(pose), "pose", log.warning)
+        self.stages = PoseStages(detector, pose, device=device, crops=self.options.crops)
+        self.device = self.stages.device
 
     @cached_property
     def classifier(self) -> Classifier:
         return Classifier(self._classifier_path, self.device)
-
-    @cached_property
-    def detector(self) -> Detector:
-        return YoloDetector(self._detector, self.device) if isinstance(self._detector, Path) else self._detector
-
-    @cached_property
-    def pose(self) -> PoseEstimator:
-        if not isinstance(self._pose, Path):
-            return self._pose
-        same_network = isinstance(self._detector, Path) and self._pose.samefile(self._detector)
-        if self.options.crops == "never" and not same_network:
-            raise UsageError("crops can only be left out where detector and pose model are the same network")
-        return YoloPoseEstimator(self._pose, self.device, self.options.crops, same_network)
 
     @property
     def window(self) -> Window:
@@ -133,18 +113,17 @@ class Pipeline:
         """
         with Video(source) as video:
             yield from self._label(video, _readable(source), on_progress)
-            _warn_of_damage(video)
+            warn_of_damage(video)
 
     def _label(self, video: Video, source: str, on_progress: Progress | None) -> Iterator[ClipLabel]:
         window, clip_len = self.window, self.classifier.info.clip_len
         start, announced_end = self._span(video)
         plan = FramePlan(window, clip_len, start, announced_end, video.fps)
-        tracker = Tracker(plan.rate)
         poses: TrackedPoses | None = None
         done = 0
-        for frame, ids, found in self._track(video.frames(start, self.options.end, plan.wants), tracker):
+        for frame, ids, found in self.stages.track(video.frames(start, self.options.end, plan.wants), plan.rate):
             if poses is None:
-                poses = TrackedPoses(self.pose.layout, frame.image.shape[:2])
+                poses = TrackedPoses(self.stages.pose.layout, frame.image.shape[:2])
             poses.add(frame.time, ids, found)
             for clip_start, clip_end in window.settled(start, frame.time, done):
                 yield from self._clip_labels(poses.sequence(clip_start, clip_end), source, done, clip_start, clip_end)
@@ -161,13 +140,6 @@ class Pipeline:
         """Where to start, and where the video is expected to end, in seconds."""
         ends = [end for end in (video.announced_end, self.options.end) if end is not None]
         return self.options.start or 0.0, min(ends) if ends else None
-
-    def _track(self, frames: Iterable[Frame], tracker: Tracker) -> Iterator[tuple[Frame, np.ndarray, Detections]]:
-        size = _BATCH[self.device.partition(":")[0]]
-        frames = iter(frames)
-        while batch := list(islice(frames, size)):
-            for frame, found in zip(batch, self.pose(batch, self.detector(batch)), strict=True):
-                yield frame, tracker.update(found.boxes, found.scores, frame.image.shape[:2]), found
 
     def _clip_labels(
         self, poses: PoseSequence, source: str, clip: int, start: float, end: float
@@ -211,15 +183,3 @@ class Pipeline:
 def _readable(source: str | Path) -> str:
     """The name as text that every file and terminal can take, even where the file system's is no text."""
     return os.fsencode(source).decode("utf-8", "replace")
-
-
-def _warn_of_damage(video: Video) -> None:
-    if video.was_cut:
-        log.warning(
-            "%s ends at %.1f s although %.1f s are announced: the file seems to be cut; it is labelled up to there",
-            video.path,
-            video.end,
-            video.announced_end,
-        )
-    elif video.decode_errors:
-        log.warning("%s: %d damaged parts could not be decoded and were passed over", video.path, video.decode_errors)

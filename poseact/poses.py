@@ -1,16 +1,18 @@
-"""`PoseSequence`, the waist of PoseAct, and the pickle of poses that PYSKL and MMAction2 read."""
+"""`PoseSequence`, the waist of PoseAct, and the pickle of poses that PYSKL and MMAction2 read and write."""
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, OutputError
+from .files import written_aside
+from .planes import PLANES, check_planes, is_3d, plane_name, project
 from .skeleton import LAYOUTS, Layout, layout_of
 
 # PYSKL's annotations tell no frame rate; clips of the usual data sets have about this one.
@@ -77,20 +79,29 @@ class PoseSequence:
 
 @dataclass(frozen=True)
 class Annotation:
-    """One labelled sequence of a pose file. label: class index, -1 if unlabelled."""
+    """One labelled sequence of a pose file. label: class index, -1 if unlabelled.
+
+    sequence: the name that the planes of a 3D sequence share; a 2D sequence's own name, unless given.
+    """
 
     name: str
     label: int
     poses: PoseSequence
+    sequence: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.sequence:
+            object.__setattr__(self, "sequence", self.name)
 
 
 @dataclass(frozen=True)
 class PoseFile:
-    """Annotations by name, and the names in each split."""
+    """Annotations by name, the names in each split, and what else the writer noted down."""
 
     path: Path
     annotations: dict[str, Annotation]
     splits: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def split(self, name: str) -> list[Annotation]:
         """The annotations of a split, in its order. Raises InputError naming the splits that exist."""
@@ -146,31 +157,42 @@ def load_pickle(path: Path) -> object:
         raise InputError(f"{path} is not a pickle of poses ({error}); expected PYSKL's format") from error
 
 
-def load_poses(path: str | Path) -> PoseFile:
+def load_poses(path: str | Path, planes: Sequence[str] = PLANES) -> PoseFile:
     """Read a pose file in PYSKL's format: {"split": {...}, "annotations": [...]}, or the bare list.
 
-    Raises InputError if the file cannot be read or an annotation is malformed (it names which).
+    A 3D sequence `name`, whose keypoints are (M, T, K, 3) in metres, becomes one 2D sequence `name#plane` for each
+    of the planes, in the annotations and in the splits; 2D sequences have no planes.
+    Raises InputError if the file cannot be read or an annotation is malformed (it names which), UsageError if a
+    plane is none of xy, yz, xz.
     """
+    check_planes(planes)
     path = Path(path)
     content = load_pickle(path)
     if isinstance(content, Mapping) and "annotations" in content:
-        rows, splits = content["annotations"], content.get("split") or {}
+        rows, splits, notes = content["annotations"], content.get("split") or {}, content.get("notes")
     else:
-        rows, splits = content, {}
+        rows, splits, notes = content, {}, None
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise InputError(f"{path} has no list of annotations; expected PYSKL's format")
-    annotations = {}
+    annotations: dict[str, Annotation] = {}
+    members: dict[str, list[str]] = {}
     for index, row in enumerate(rows):
         try:
-            annotation = _annotation(row)
+            found = _annotations(row, planes)
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             which = row.get("frame_dir", f"number {index}")
             reason = f"it has no {error}" if isinstance(error, KeyError) else error
             raise InputError(f"{path}: annotation {which} is malformed: {reason}") from error
-        if annotation.name in annotations:
-            raise InputError(f"{path} has two annotations named {annotation.name}; names must differ")
-        annotations[annotation.name] = annotation
-    return PoseFile(path, annotations, _splits(splits, path))
+        for annotation in found:
+            if annotation.name in annotations:
+                raise InputError(f"{path} has two annotations named {annotation.name}; names must differ")
+            annotations[annotation.name] = annotation
+            members.setdefault(annotation.sequence, []).append(annotation.name)
+    named = {
+        split: [member for name in names for member in members.get(name, [name])]
+        for split, names in _splits(splits, path).items()
+    }
+    return PoseFile(path, annotations, named, dict(notes) if isinstance(notes, Mapping) else {})
 
 
 def _splits(splits: object, path: Path) -> dict[str, list[str]]:
@@ -180,10 +202,21 @@ def _splits(splits: object, path: Path) -> dict[str, list[str]]:
     return {str(name): [str(n) for n in names] for name, names in splits.items()}  # type: ignore[attr-defined]
 
 
+def _annotations(row: Mapping, planes: Sequence[str]) -> list[Annotation]:
+    """One annotation, or one for each plane of a 3D sequence."""
+    if not is_3d(row):
+        return [_annotation(row)]
+    name = str(row["frame_dir"])
+    return [
+        replace(_annotation(flat), name=plane_name(name, plane), sequence=name)
+        for plane, flat in project(row, planes).items()
+    ]
+
+
 def _annotation(row: Mapping) -> Annotation:
     keypoints = np.asarray(row["keypoint"], dtype=np.float32)
     if keypoints.ndim != 4 or keypoints.shape[3] != 2 or keypoints.shape[1] < 1:
-        raise ValueError(f"keypoint must have shape (M, T, K, 2) with T > 0, got {keypoints.shape}")
+        raise ValueError(f"keypoint must have shape (M, T, K, 2) or (M, T, K, 3) with T > 0, got {keypoints.shape}")
     m, t, k = keypoints.shape[:3]
     scores = np.asarray(row.get("keypoint_score", np.ones((m, t, k))), dtype=np.float32)
     if scores.shape != (m, t, k):
@@ -210,3 +243,55 @@ def _annotation(row: Mapping) -> Annotation:
             boxes=np.asarray(row.get("boxes", np.zeros((m, t, 4))), dtype=np.float32),
         ),
     )
+
+
+def save_poses(
+    annotations: Iterable[Annotation],
+    splits: Mapping[str, Sequence[str]],
+    path: str | Path,
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Write a pose file that PYSKL, MMAction2 and `load_poses` read. splits: the names in each split.
+
+    Beside PYSKL's keys stand our own, which it passes over: track_ids, boxes, times, fps and layout of each
+    sequence, and the notes.
+    Raises ValueError if two annotations share a name or a split names one that is not there, OutputError if the
+    file cannot be written; a file that was there before is then as it was.
+    """
+    path = Path(path)
+    rows = [_row(annotation) for annotation in annotations]
+    names = {row["frame_dir"] for row in rows}
+    if len(names) < len(rows):
+        raise ValueError("two annotations share a name; names must differ")
+    for split, wanted in splits.items():
+        if missing := [name for name in wanted if name not in names]:
+            raise ValueError(f"split {split!r} names {missing[0]!r}, which has no annotation")
+    content = {
+        "split": {split: list(wanted) for split, wanted in splits.items()},
+        "annotations": rows,
+        "notes": dict(notes or {}),
+    }
+    try:
+        with written_aside(path) as aside:
+            aside.write_bytes(pickle.dumps(content, protocol=4))  # the newest that Python 3.7, PYSKL's, can read
+    except OSError as error:
+        raise OutputError(f"the pose file {path} cannot be written: {error.strerror or error}") from error
+
+
+def _row(annotation: Annotation) -> dict[str, object]:
+    poses = annotation.poses
+    span = float(poses.times[-1] - poses.times[0]) if len(poses.times) else 0.0
+    return {
+        "frame_dir": annotation.name,
+        "label": annotation.label,
+        "img_shape": poses.image_size,
+        "original_shape": poses.image_size,
+        "total_frames": len(poses.times),
+        "keypoint": poses.keypoints,
+        "keypoint_score": poses.scores,
+        "track_ids": poses.track_ids,
+        "boxes": poses.boxes,
+        "times": poses.times,
+        "fps": (len(poses.times) - 1) / span if span > 0 else DEFAULT_FPS,
+        "layout": poses.layout.name,
+    }

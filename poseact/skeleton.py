@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,6 +36,31 @@ class Layout:
         for left, right in self.left_right_pairs:
             order[left], order[right] = right, left
         return tuple(order)
+
+    @cached_property
+    def mirrored_limbs(self) -> tuple[int, ...]:
+        """The order that exchanges left and right limbs: what a mirrored picture's limbs are called.
+
+        Raises ValueError if the mirror image of a limb is none of the layout's.
+        """
+        return mirrored_limbs(self, self.limbs)
+
+
+def mirrored_limbs(layout: Layout, limbs: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """The order that exchanges left and right among these limbs, pairs of indices of the layout's keypoints.
+
+    Which of its two ends a limb names first does not matter. Raises ValueError if the mirror image of a limb is
+    none of them.
+    """
+    places = {frozenset(limb): place for place, limb in enumerate(limbs)}
+    order = []
+    for limb in limbs:
+        mirrored = frozenset(layout.mirrored_order[end] for end in limb)
+        if mirrored not in places:
+            names = " to ".join(layout.keypoints[end] for end in limb)
+            raise ValueError(f"the limbs of {layout.name} hold {names} but not its mirror image")
+        order.append(places[mirrored])
+    return tuple(order)
 
 
 COCO17 = Layout(

@@ -3,12 +3,13 @@
 import builtins
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from poseact.errors import InputError
-from poseact.poses import PoseSequence, load_pickle, load_poses
+from poseact.errors import InputError, OutputError
+from poseact.poses import Annotation, PoseSequence, load_pickle, load_poses, save_poses
 from poseact.skeleton import BODY13, COCO17
 
 
@@ -173,7 +174,7 @@ def test_a_split_that_names_an_unknown_sequence_is_an_error(tmp_path):
         ({"keypoint": None}, "annotation bad is malformed: it has no 'keypoint'"),
         ({"img_shape": None}, "annotation bad is malformed: it has no 'img_shape'"),
         ({"keypoint": np.zeros((4, 13, 2))}, r"annotation bad is malformed: keypoint must have shape \(M, T, K, 2\)"),
-        ({"keypoint": np.zeros((1, 4, 13, 3))}, r"\(M, T, K, 2\) with T > 0, got \(1, 4, 13, 3\)"),
+        ({"keypoint": np.zeros((1, 4, 13, 4))}, r"\(M, T, K, 3\) with T > 0, got \(1, 4, 13, 4\)"),
         ({"keypoint": np.zeros((1, 0, 13, 2))}, r"with T > 0, got \(1, 0, 13, 2\)"),
         ({"keypoint": "no array"}, "annotation bad is malformed"),
         ({"keypoint_score": np.ones((1, 4, 17))}, r"keypoint_score must have shape \(1, 4, 13\), got \(1, 4, 17\)"),
@@ -269,3 +270,74 @@ def test_a_missing_file_and_a_folder_are_input_errors(tmp_path):
         load_poses(tmp_path / "absent.pkl")
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         load_poses(tmp_path)
+
+
+def estimated(label=2, times=(0.0, 0.04, 0.1)):
+    """Two people, one of whom is absent from the second frame, at times that are not even."""
+    rng = np.random.default_rng(label)
+    scores = rng.uniform(0.1, 1, (2, len(times), 17)).astype(np.float32)
+    scores[1, 1:2] = 0
+    poses = PoseSequence(
+        keypoints=rng.uniform(0, 1900, (2, len(times), 17, 2)).astype(np.float32),
+        scores=scores,
+        times=np.array(times),
+        image_size=(1080, 1920),
+        layout=COCO17,
+        track_ids=np.array([4, 11]),
+        boxes=rng.uniform(0, 1000, (2, len(times), 4)).astype(np.float32),
+    )
+    return Annotation(f"class/{label}.mp4", label, poses)
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path):
+    path = tmp_path / "out.pkl"
+    kept = [estimated(2), estimated(0)]
+    save_poses(kept, {"train": ["class/2.mp4"], "test": ("class/0.mp4",)}, path, {"made": "by a test"})
+    file = load_poses(path)
+    assert file.splits == {"train": ["class/2.mp4"], "test": ["class/0.mp4"]}
+    assert file.notes == {"made": "by a test"}
+    for annotation in kept:
+        read = file.annotations[annotation.name]
+        assert read.label == annotation.label
+        assert (read.poses.image_size, read.poses.layout) == ((1080, 1920), COCO17)
+        for name in ("keypoints", "scores", "times", "track_ids", "boxes"):
+            before, after = getattr(annotation.poses, name), getattr(read.poses, name)
+            assert before.dtype == after.dtype, name
+            assert np.array_equal(before, after), name
+    assert [p.name for p in tmp_path.iterdir()] == ["out.pkl"]
+
+
+def test_a_saved_row_is_as_pyskl_expects_it(tmp_path):
+    save_poses([estimated()], {"train": ["class/2.mp4"]}, tmp_path / "out.pkl")
+    content = load_pickle(tmp_path / "out.pkl")
+    (row,) = content["annotations"]
+    assert content["split"] == {"train": ["class/2.mp4"]}
+    assert (row["frame_dir"], row["label"], row["total_frames"]) == ("class/2.mp4", 2, 3)
+    assert row["img_shape"] == row["original_shape"] == (1080, 1920)
+    assert (row["keypoint"].shape, row["keypoint_score"].shape) == ((2, 3, 17, 2), (2, 3, 17))
+    assert row["fps"] == pytest.approx(20)
+    assert row["layout"] == "coco17"
+
+
+def test_a_video_of_nobody_and_a_single_frame_can_be_kept(tmp_path):
+    nobody = replace(estimated(1), poses=estimated(1).poses.select([]))
+    single = estimated(3, times=(0.5,))
+    single = replace(single, poses=single.poses.select([0]))
+    save_poses([nobody, single], {}, tmp_path / "out.pkl")
+    file = load_poses(tmp_path / "out.pkl")
+    assert file.annotations[nobody.name].poses.scores.shape == (0, 3, 17)
+    assert file.annotations[single.name].poses.times.tolist() == [0.5]
+
+
+def test_a_save_that_fails_leaves_the_file_that_was_there(tmp_path):
+    path = tmp_path / "out.pkl"
+    save_poses([estimated()], {}, path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="share a name"):
+        save_poses([estimated(), estimated()], {}, path)
+    with pytest.raises(ValueError, match="split 'train' names 'z', which has no annotation"):
+        save_poses([estimated()], {"train": ["z"]}, path)
+    with pytest.raises(OutputError, match=r"absent/out\.pkl cannot be written: No such file or directory"):
+        save_poses([estimated()], {}, tmp_path / "absent" / "out.pkl")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

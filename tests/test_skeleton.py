@@ -43,6 +43,32 @@ def test_mirroring_exchanges_left_and_right_and_keeps_the_rest(layout):
         assert layout.keypoints[index] == (f"{exchanged[side]}_{part}" if part else name)
 
 
+def test_mirrored_limbs_are_those_of_pyskl():
+    # The pairs of left_limb and right_limb in PYSKL's configuration of the limb checkpoint.
+    left, right = (0, 2, 3, 6, 7, 8, 12, 14), (1, 4, 5, 9, 10, 11, 13, 15)
+    expected = list(range(17))
+    for a, b in zip(left, right, strict=True):
+        expected[a], expected[b] = b, a
+    assert COCO17.mirrored_limbs == tuple(expected)
+
+
+@ALL
+def test_mirroring_a_limb_mirrors_its_ends(layout):
+    for limb, place in zip(layout.limbs, layout.mirrored_limbs, strict=True):
+        assert {layout.mirrored_order[end] for end in limb} == set(layout.limbs[place])
+
+
+def test_a_limb_across_the_body_is_its_own_mirror_image_whichever_end_comes_first():
+    names = ("left_hip", "right_hip", "head")
+    assert Layout("hips", names, ((1, 0), (2, 0), (1, 2))).mirrored_limbs == (0, 2, 1)
+
+
+def test_a_limb_without_a_mirror_image_is_named():
+    layout = Layout("lame", ("head", "left_hip", "right_hip"), ((0, 1),))
+    with pytest.raises(ValueError, match="the limbs of lame hold head to left_hip but not its mirror image"):
+        _ = layout.mirrored_limbs
+
+
 @ALL
 def test_limbs_join_two_different_keypoints_once(layout):
     limbs = [frozenset(limb) for limb in layout.limbs]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import models, predict, train
+from . import evaluate, export, models, predict, train
 from .report import reported
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 app.command("predict")(reported(predict.predict))
 app.command("train")(reported(train.train))
+app.command("evaluate")(reported(evaluate.evaluate))
+app.command("export")(reported(export.export))
 app.command("models")(reported(models.models))
 
 

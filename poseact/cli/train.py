@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,7 +12,12 @@ from .options import Debug, Device, Quiet
 from .report import epochs_bar, say, show_warnings
 
 Poses = Annotated[
-    list[Path], typer.Argument(metavar="POSES.pkl...", help="Labelled poses in PYSKL's format.", show_default=False)
+    list[Path],
+    typer.Argument(
+        metavar="POSES.pkl|FOLDER...",
+        help="Labelled poses in PYSKL's format, or a folder CLASS_NAME/VIDEO whose poses are extracted once and cached.",
+        show_default=False,
+    ),
 ]
 Output = Annotated[
     Path, typer.Option("-o", "--output", metavar="OUT.pt", help="The bundle to write.", show_default=False)
@@ -19,8 +25,8 @@ Output = Annotated[
 Labels = Annotated[
     list[Path] | None,
     typer.Option(
-        metavar="FILE",
-        help="Class names, one a line, for each pickle in turn. Default: POSES_labels.txt beside each.",
+        metavar="FILE|auto",
+        help="Class names, one a line, for each pickle in turn. auto, the default: POSES_labels.txt beside each.",
     ),
 ]
 TrainSplit = Annotated[
@@ -34,6 +40,28 @@ ValSplit = Annotated[
 Alias = Annotated[
     list[str] | None, typer.Option(metavar="NAME=LABEL", help="A class name that means the same as another.")
 ]
+Unknown = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CLASS", help="Do not learn this class; fit on it what the bundle should refuse."),
+]
+Planes = Annotated[str, typer.Option(metavar="PLANE,...", help="Onto which planes 3D poses are projected.")]
+
+
+class Modality(str, Enum):
+    joint = "joint"
+    limb = "limb"
+
+
+NetName = Annotated[str, typer.Option("--net", metavar="NAME", help="`poseact models --nets` lists them.")]
+ModalityName = Annotated[Modality, typer.Option(help="Draw the keypoints, or the limbs between them.")]
+Init = Annotated[
+    Path | None, typer.Option(metavar="BUNDLE", help="Train on from this bundle (fine-tuning).", show_default="anew")
+]
+Freeze = Annotated[bool, typer.Option("--freeze", help="With --init, train only the head (linear probing).")]
+Subjects = Annotated[
+    str | None,
+    typer.Option(metavar="N|all", help="People in one volume. Default: the most of any training sequence."),
+]
 Layout = Annotated[str, typer.Option(metavar="body13|coco17", help="Keypoints that the network sees.")]
 Window = Annotated[
     float | None,
@@ -46,6 +74,20 @@ Balance = Annotated[float, typer.Option(min=0, max=1, help="0: each sequence as 
 Augment = Annotated[
     float, typer.Option(min=0, max=2, help="How strongly estimated poses are imitated; 0: only the paper's.")
 ]
+Negatives = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=0.9,
+        help="Share of sequences made into no action (held still, or two bodies in one), to learn what to refuse.",
+    ),
+]
+CalibrateLike = Annotated[
+    Path | None,
+    typer.Option(metavar="BUNDLE", help="Take temperature and threshold from this one, trained alike."),
+]
+Amp = Annotated[bool, typer.Option("--amp/--no-amp", help="On a GPU, compute in bfloat16 where that is exact enough.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the network: a minute, then half as fast again.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Name = Annotated[str | None, typer.Option(help="The bundle's name. Default: OUT's.")]
 Licence = Annotated[str, typer.Option(help="What the bundle says of its licence.")]
@@ -59,15 +101,26 @@ def train(
     train_split: TrainSplit = None,
     val_split: ValSplit = "0.1",
     alias: Alias = None,
+    unknown: Unknown = None,
+    planes: Planes = "xy,yz,xz",
+    net: NetName = "slowonly",
+    modality: ModalityName = Modality.joint,
     layout: Layout = "body13",
     window: Window = None,
+    subjects: Subjects = None,
+    init: Init = None,
+    freeze: Freeze = False,
     epochs: Epochs = 60,
     batch_size: BatchSize = 32,
     learning_rate: LearningRate = 0.05,
     balance: Balance = 0.5,
     augment: Augment = 1.0,
+    negatives: Negatives = 0.0,
+    calibrate_like: CalibrateLike = None,
     seed: Seed = 0,
     device: Device = "auto",
+    amp: Amp = True,
+    compile: Compile = False,
     name: Name = None,
     licence: Licence = "",
     restart: Restart = False,
@@ -81,19 +134,30 @@ def train(
     job = TrainingJob(
         poses=poses,
         output=output,
-        labels=labels or [],
+        labels=[] if labels == [Path("auto")] else labels or [],
         train_splits=train_split or ["train"],
         validation=val_split,
         aliases=dict(_pair(text) for text in alias or []),
+        unknown=unknown or [],
+        planes=planes.split(","),
+        net=net,
+        modality=modality.value,
         layout=layout,
         window=window,
+        subjects=_subjects(subjects),
+        init=init,
+        freeze=freeze,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         balance=balance,
         augment=augment,
+        negatives=negatives,
+        calibrate_like=calibrate_like,
         seed=seed,
         device=device,
+        amp=amp,
+        compile=compile,
         name=name or output.stem,
         licence=licence,
         restart=restart,
@@ -106,6 +170,16 @@ def train(
             progress.update(task, completed=report.epoch, description=found)
             if progress.disable and not quiet:  # a log file rather than a terminal
                 say(f"epoch {report.epoch} of {epochs}: {found}")
+
+
+def _subjects(text: str | None) -> int | Literal["all"] | None:
+    from ..errors import UsageError
+
+    if text is None or text == "all":
+        return text  # type: ignore[return-value]
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--subjects takes a count or 'all', not {text!r}")
+    return int(text)
 
 
 def _pair(text: str) -> tuple[str, str]:

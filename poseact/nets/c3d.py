@@ -37,7 +37,9 @@ class C3DBackbone(nn.Module):
 
 
 def _halve(x: Tensor) -> Tensor:
-    return F.avg_pool3d(x, (1, 2, 2), (1, 2, 2))
+    """Frame by frame, since torch's 3D pool knows no bfloat16 on CPUs."""
+    n, t = x.shape[0], x.shape[2]
+    return F.avg_pool2d(x.transpose(1, 2).flatten(0, 1), 2).unflatten(0, (n, t)).transpose(1, 2)
 
 
 def c3d(in_channels: int, n_labels: int, dropout: float = 0.5, width: int = 32, stages: int = 4) -> Recogniser:

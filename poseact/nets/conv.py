@@ -58,8 +58,8 @@ class Conv(nn.Module):
             return self._finish(self.conv(x), residual)
         if self.thin:
             h, w = x.shape[3], x.shape[4]
-            added = None if residual is None else residual.flatten(3)
-            return self._finish(self._over_time(x.flatten(3)), added).unflatten(3, (h, w))
+            added = None if residual is None else _space_in_a_row(residual)
+            return self._finish(self._over_time(_space_in_a_row(x)), added).unflatten(3, (h, w))
         if self.stride_t > 1:
             x = x[:, :, :: self.stride_t]
         n, t = x.shape[0], x.shape[2]
@@ -68,11 +68,11 @@ class Conv(nn.Module):
         return self._finish(frames, added).unflatten(0, (n, t)).transpose(1, 2)
 
     def _over_time(self, x: Tensor) -> Tensor:
-        weight, bias = self.conv.weight[..., 0], self.conv.bias
+        weight, bias = self.conv.weight.flatten(3), self.conv.bias
         return F.conv2d(x, weight, bias, (self.stride_t, 1), (self.padding_t, 0), 1, self.groups)
 
     def _over_space(self, x: Tensor) -> Tensor:
-        weight, bias = self.conv.weight[:, :, 0], self.conv.bias
+        weight, bias = self.conv.weight.flatten(1, 2), self.conv.bias
         return F.conv2d(x, weight, bias, self.stride_s, self.padding_s, 1, self.groups)
 
     def _finish(self, x: Tensor, residual: Tensor | None) -> Tensor:
@@ -80,6 +80,11 @@ class Conv(nn.Module):
         if residual is not None:
             x = x + residual
         return F.relu(x) if self.relu else x
+
+
+def _space_in_a_row(x: Tensor) -> Tensor:
+    """(N, C, T, H, W) as (N, C, T, H·W); `flatten` would give a single clip strides that are not channels last."""
+    return x.permute(0, 2, 3, 4, 1).flatten(2, 3).permute(0, 3, 1, 2)
 
 
 class Head(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,9 +42,18 @@ class SlowOnlyBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, t = x.shape[0], x.shape[2]
-        x = self.conv1(x)
-        x = F.max_pool2d(x.transpose(1, 2).flatten(0, 1), 3, 1, 1).unflatten(0, (n, t)).transpose(1, 2)
+        frames = self.conv1(x).transpose(1, 2).flatten(0, 1)
+        # torch's pool writes the places of the maxima too, eight bytes each, which only training needs.
+        frames = F.max_pool2d(frames, 3, 1, 1) if self.training else _max_3x3(frames)
+        x = frames.unflatten(0, (n, t)).transpose(1, 2)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def _max_3x3(x: Tensor) -> Tensor:
+    """The largest of each pixel's neighbourhood. x: (N, C, H, W), nothing below 0, so that 0 can stand outside."""
+    x = F.pad(x, (1, 1, 1, 1))
+    x = torch.maximum(torch.maximum(x[:, :, :-2], x[:, :, 1:-1]), x[:, :, 2:])
+    return torch.maximum(torch.maximum(x[..., :-2], x[..., 1:-1]), x[..., 2:])
 
 
 def _stage(inputs: int, width: int, blocks: int, stride_t: int, inflated: bool) -> nn.Sequential:

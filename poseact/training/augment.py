@@ -21,12 +21,15 @@ class Augmentation:
 
     shortest_part: least share of a sequence that is cut out. least_frames: but never fewer than these.
     whole: probability of the whole sequence. hold: probability that frames repeat as at a low frame rate.
-    flip: probability of a mirrored body. rotation: degrees (sigma). stretch: log of the aspect (range).
+    flip: probability of a mirrored body. sides: probability that left is taken for right throughout, as some
+    annotators (all of Penn Action's) and now and then estimators do. rotation: degrees (sigma). stretch: log of the aspect (range).
     drift, zoom: probability that the camera pans or zooms over the clip. jitter: largest sigma of noise in
     each frame. bias: sigma of a constant offset of each keypoint. outlier: share of far-off keypoints.
     drop_points, drop_frames: largest share of single keypoints or whole frames that are lost.
     drop_limb, drop_legs: probability that an arm or leg is lost for a while, or both legs throughout.
     least_score: scores fall to this. crop: least share of the volume's area that is shown.
+    still, spliced: probability that a sequence becomes no action at all, by holding one frame, or by the legs of
+    another sequence under its body; its label is then -1.
     """
 
     shortest_part: float = 0.2
@@ -34,6 +37,7 @@ class Augmentation:
     whole: float = 0.4
     hold: float = 0.2
     flip: float = 0.5
+    sides: float = 0.5
     rotation: float = 5.0
     stretch: float = 0.15
     drift: float = 0.2
@@ -47,6 +51,8 @@ class Augmentation:
     drop_legs: float = 0.06
     least_score: float = 0.45
     crop: float = 0.56
+    still: float = 0.0
+    spliced: float = 0.0
 
     def scaled(self, strength: float) -> Augmentation:
         """Everything that imitates estimated poses, stronger or weaker; the paper's own flip and crop stay."""
@@ -55,6 +61,7 @@ class Augmentation:
         return replace(
             self,
             **{name: strength * getattr(self, name) for name in amounts},
+            sides=min(0.5, strength * self.sides),
             shortest_part=max(0.1, 1 - strength * (1 - self.shortest_part)),
             whole=max(0.0, 1 - strength * (1 - self.whole)),
             least_score=max(0.2, 1 - strength * (1 - self.least_score)),
@@ -73,13 +80,17 @@ class Augmenter:
     def batch(self, dataset: PoseDataset, sequences: Tensor, clip_len: int) -> PoseBatch:
         """One augmented clip of `clip_len` frames from each of these sequences (N,)."""
         frames = self.sample_frames(dataset.lengths[sequences], clip_len)
+        still = self._chance(self.options.still, len(sequences))
+        frames = torch.where(still[:, None], frames[:, clip_len // 2, None], frames)
         batch = dataset.batch(sequences, frames)
-        scores = self.lose_keypoints(batch.scores)
         keypoints, center, size = normalise(batch.keypoints, batch.scores)
+        keypoints, scores, spliced = self.splice(keypoints, batch.scores, batch.labels)
+        scores = self.lose_keypoints(scores)
         keypoints = self.disturb(self.film(keypoints))
         keypoints, scores = self.mirror(keypoints, scores)
         keypoints = keypoints * size + center
-        return PoseBatch(keypoints, scores, batch.image_size, batch.labels)
+        labels = torch.where(still | spliced, -1, batch.labels)
+        return PoseBatch(keypoints, scores, batch.image_size, labels)
 
     def sample_frames(self, lengths: Tensor, clip_len: int) -> Tensor:
         """Uniform sampling (section 3.2) from a random part of each sequence: (N,) to (N, clip_len)."""
@@ -94,6 +105,19 @@ class Augmenter:
         held = 2 + torch.floor(2 * self._uniform(n, 1))
         frames = torch.where(self._chance(o.hold, n, 1), torch.floor(frames / held) * held, frames)
         return frames.long().clamp(min=0).minimum(lengths[:, None] - 1)
+
+    def splice(self, keypoints: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Some bodies on the legs of the sequence before them: (keypoints, scores, (N,) bool which)."""
+        legs = [i for i, name in enumerate(self.layout.keypoints) if name.endswith(("hip", "knee", "ankle"))]
+        hips = [i for i, name in enumerate(self.layout.keypoints) if name.endswith("hip")]
+        spliced = self._chance(self.options.spliced, len(labels)) & (labels != labels.roll(1))
+        pelvis = keypoints[:, :, :, hips].mean(dim=3, keepdim=True)
+        others = (keypoints - pelvis).roll(1, 0)[:, :, :, legs] + pelvis
+        chosen = spliced[:, None, None, None]
+        keypoints, scores = keypoints.clone(), scores.clone()
+        keypoints[:, :, :, legs] = torch.where(chosen[..., None], others, keypoints[:, :, :, legs])
+        scores[:, :, :, legs] = torch.where(chosen, scores.roll(1, 0)[:, :, :, legs], scores[:, :, :, legs])
+        return keypoints, scores, spliced
 
     def film(self, keypoints: Tensor) -> Tensor:
         """Another camera: turned, stretched, panning and zooming."""
@@ -123,11 +147,14 @@ class Augmenter:
         return keypoints + 0.15 * far * self._normal(n, m, t, k, 2)
 
     def mirror(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Left and right exchanged."""
+        """The mirror image, whose left is the right of the body; and the names of the sides exchanged."""
         order = list(self.layout.mirrored_order)
-        flipped = keypoints[:, :, :, order] * torch.tensor([-1.0, 1.0], device=self.device)
         flip = self._chance(self.options.flip, len(keypoints), 1, 1, 1)
-        return torch.where(flip[..., None], flipped, keypoints), torch.where(flip, scores[..., order], scores)
+        mistaken = self._chance(self.options.sides, len(keypoints), 1, 1, 1)
+        keypoints = torch.where(flip[..., None], keypoints * keypoints.new_tensor([-1.0, 1.0]), keypoints)
+        exchange = flip ^ mistaken
+        keypoints = torch.where(exchange[..., None], keypoints[:, :, :, order], keypoints)
+        return keypoints, torch.where(exchange, scores[..., order], scores)
 
     def lose_keypoints(self, scores: Tensor) -> Tensor:
         """Keypoints, frames, limbs and legs that were not found; the rest get an estimator's scores."""

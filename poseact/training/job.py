@@ -1,34 +1,43 @@
-"""From pose files to a bundle: what `poseact train` does."""
+"""From pose files or a folder of videos to a bundle: what `poseact train` does."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from .. import __version__
-from ..classifier import BundleInfo, save_bundle
+from ..bundle import BundleInfo, load_bundle, load_weights, save_bundle
 from ..device import choose_device
 from ..errors import InputError, OutputError, UsageError
-from ..nets.slowonly import SlowOnly
-from ..poses import Annotation, load_poses
+from ..heatmaps import VolumeRule
+from ..nets import find_net
+from ..nets.conv import Recogniser
 from ..skeleton import LAYOUTS
 from .augment import Augmentation
-from .dataset import PoseDataset, build_dataset, training_poses
-from .evaluation import accuracy, predict_probabilities
-from .labels import label_indices, labels_beside, read_labels, unite
+from .calibrate import calibrate, calibrated
+from .card import TrainingLog, write_card
+from .data import Item, LabelledPoses, TrainingData, find_names, read_training_data
+from .dataset import PoseDataset, build_dataset
+from .evaluation import Evaluation, predict_probabilities
 from .loop import EpochReport, Trainer, TrainOptions
+
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """poses, labels, train_splits: for each pose file in turn; one split serves all files. validation: the
-    name of a split, or the share of the training sequences that is held out. aliases: other names of classes.
-    window: seconds; None: the median length of the training sequences. augment: strength, 1 as shipped."""
+    """poses, labels, train_splits: for each pose file in turn; one split serves all files; instead of a file, a
+    folder class_name/video, see `folder`. validation: the name of a split, or the share of the training sequences
+    that is held out. aliases: other names of classes. unknown: classes that are not learnt but refused.
+    window: seconds; None: the median length of the training sequences. init: a bundle to train on from; freeze:
+    train only the head. augment: how strongly estimated poses are imitated, 1 as shipped. negatives: share of
+    sequences that are made into no action. calibrate_like: a bundle whose temperature and threshold hold here."""
 
     poses: Sequence[Path]
     output: Path
@@ -36,37 +45,61 @@ class TrainingJob:
     train_splits: Sequence[str] = ("train",)
     validation: str = "0.1"
     aliases: dict[str, str] = field(default_factory=dict)
+    unknown: Sequence[str] = ()
+    planes: Sequence[str] = ("xy", "yz", "xz")
+    net: str = "slowonly"
+    modality: Literal["joint", "limb"] = "joint"
     layout: str = "body13"
     window: float | None = None
+    subjects: int | Literal["all"] | None = None
+    init: Path | None = None
+    freeze: bool = False
     epochs: int = 60
     batch_size: int = 32
     learning_rate: float = 0.05
     balance: float = 0.5
     augment: float = 1.0
+    negatives: float = 0.0
+    calibrate_like: Path | None = None
     seed: int = 0
     device: str = "auto"
+    amp: bool = True
+    compile: bool = False
     name: str = "my-actions"
     licence: str = ""
     restart: bool = False
 
     def __post_init__(self) -> None:
+        find_net(self.net)
         if self.layout not in LAYOUTS:
             raise UsageError(f"there is no layout {self.layout!r}; choose one of {', '.join(LAYOUTS)}")
+        if self.modality not in ("joint", "limb"):
+            raise UsageError(f"there is no modality {self.modality!r}; choose joint or limb")
         if self.labels and len(self.labels) != len(self.poses):
             raise UsageError(f"{len(self.poses)} pose files need as many --labels files, got {len(self.labels)}")
         if len(self.train_splits) not in (1, len(self.poses)):
             raise UsageError(f"give one --train-split, or one for each of the {len(self.poses)} pose files")
         if self.window is not None and not 0 < self.window < float("inf"):
             raise UsageError(f"the window must be longer than 0 s, got {self.window:g}")
+        if self.subjects not in (None, "all") and not (isinstance(self.subjects, int) and self.subjects > 0):
+            raise UsageError(f"subjects must be 'all' or a count, got {self.subjects!r}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"the seed must be in [0, 2^63), got {self.seed}")
+        if not 0 <= self.negatives < 1:
+            raise UsageError(f"the share of negatives must be in [0, 1), got {self.negatives:g}")
+        if self.freeze and self.init is None:
+            raise UsageError("--freeze trains only the head, which needs --init BUNDLE for the rest")
+        self._check_output()
+
+    def _check_output(self) -> None:
         folder = self.output.absolute().parent
         if not folder.is_dir():
             raise OutputError(f"the folder of {self.output} does not exist; make it first")
         if self.output.is_dir() or not os.access(folder, os.W_OK):
             raise OutputError(f"{self.output} cannot be written: it is a folder, or its folder is not yours to write")
-        if any(os.path.exists(p) and self.output.exists() and self.output.samefile(p) for p in self.poses):
-            raise UsageError(f"-o {self.output} would overwrite the poses; choose another name")
+        inputs = [*self.poses, *(path for path in (self.init, self.calibrate_like) if path)]
+        if any(os.path.exists(p) and self.output.exists() and self.output.samefile(p) for p in inputs):
+            raise UsageError(f"-o {self.output} would overwrite what it is made from; choose another name")
 
     @property
     def splits(self) -> list[str]:
@@ -77,148 +110,149 @@ class TrainingJob:
     def checkpoint(self) -> Path:
         return self.output.with_name(self.output.name + ".checkpoint")
 
+    def options(self, n_sequences: int) -> TrainOptions:
+        """How to train on that many sequences."""
+        net, layout = find_net(self.net), LAYOUTS[self.layout]
+        augmentation = replace(
+            Augmentation().scaled(self.augment), still=self.negatives / 2, spliced=self.negatives / 2
+        )
+        return TrainOptions(
+            epochs=self.epochs,
+            batch_size=min(self.batch_size, max(2, n_sequences)),
+            learning_rate=self.learning_rate,
+            balance=self.balance,
+            seed=self.seed,
+            clip_len=net.clip_len,
+            rule=VolumeRule(size=net.size),
+            limbs=layout.limbs if self.modality == "limb" else (),
+            freeze=self.freeze,
+            amp=self.amp,
+            compile=self.compile,
+            augmentation=augmentation,
+        )
 
-def train_bundle(job: TrainingJob, log: Callable[[str], None] = lambda text: None) -> Iterator[EpochReport]:
-    """Train, telling of each epoch, and write the bundle at the end.
+
+def train_bundle(job: TrainingJob, log: Log = lambda text: None) -> Iterator[EpochReport]:
+    """Train, telling of each epoch, and write the bundle, its card and its log at the end.
 
     Raises InputError, UsageError, OutputError, ModelError.
     """
     device = choose_device(job.device)
-    labels, train_items, validation_items = _read(job)
-    usable = [item for item in train_items if _has_keypoints(item[0])]
-    if len(usable) < len(train_items):
-        log(f"{len(train_items) - len(usable)} sequences without a single keypoint are left out")
+    sources = [
+        LabelledPoses(path, find_names(path, labels), split)
+        for path, labels, split in zip(job.poses, job.labels or [None] * len(job.poses), job.splits, strict=True)
+    ]
+    data = read_training_data(sources, job.validation, job.aliases, job.unknown, job.planes, job.seed)
     layout = LAYOUTS[job.layout]
-    train_set = build_dataset(*_columns(usable), layout)
-    window = job.window or _median_seconds(usable)
-    validation_set = build_dataset(*_columns(validation_items), layout) if validation_items else None
-    log(f"{len(usable)} sequences to train on, {len(validation_items)} to validate on, {len(labels)} labels, {device}")
-    options = TrainOptions(
-        epochs=job.epochs,
-        batch_size=min(job.batch_size, max(2, len(usable))),
-        learning_rate=job.learning_rate,
-        balance=job.balance,
-        seed=job.seed,
-        augmentation=Augmentation().scaled(job.augment),
+    train_set = build_dataset(*_columns(data.train), layout)
+    validation_set = build_dataset(*_columns(data.validation), layout) if data.validation else None
+    log(
+        f"{len(data.train)} sequences to train on, {len(data.validation)} to validate on, {len(data.labels)} labels, "
+        f"{job.net} on {job.modality}s, {device}"
     )
+    options = job.options(len(data.train))
     if job.restart:
         job.checkpoint.unlink(missing_ok=True)
     torch.manual_seed(job.seed)
-    net = SlowOnly(len(layout), len(labels))
+    net = make_net(job, data.labels, log)
     trainer = Trainer(net, train_set, validation_set, options, job.checkpoint, device)
     if trainer.epoch:
         log(f"going on after epoch {trainer.epoch} of {job.epochs}, from {job.checkpoint}")
-    yield from trainer.epochs()
-    measured = {}
-    if trainer.validation_set:
-        measured = _measure(trainer, trainer.validation_set, labels, log)
-    save_bundle(trainer.result, _describe(job, labels, usable, window, options, measured), job.output)
+    history = TrainingLog(job.output.with_suffix(".csv"), trainer.epoch)
+    for report in trainer.epochs():
+        history.add(report)
+        yield report
+    info = _describe(job, data, options)
+    info, evaluation = _judge(job, trainer, data, info)
+    save_bundle(trainer.result, info, job.output)
+    write_card(info, job, len(data.train), evaluation)
     job.checkpoint.unlink(missing_ok=True)
-    log(f"wrote {job.output}")
+    log(f"wrote {job.output}" + (f"; validation top-1 {evaluation.top1:.1%}" if evaluation else ""))
 
 
-Item = tuple[Annotation, int]
+def make_net(job: TrainingJob, labels: Sequence[str], log: Log) -> Recogniser:
+    """A new network, or one with the weights of `job.init`; its head too if that knows the same labels.
+
+    Raises ModelError if init is no bundle, UsageError if it holds another network.
+    """
+    layout = LAYOUTS[job.layout]
+    net = find_net(job.net).build(len(layout.limbs) if job.modality == "limb" else len(layout), len(labels))
+    if job.init is None:
+        return net
+    weights, info = load_weights(job.init)
+    for what, theirs, ours in (("net", info.net, job.net), ("modality", info.modality, job.modality)):
+        if theirs and theirs != ours:
+            raise UsageError(f"--init {job.init} is a {theirs}, but the training's {what} is {ours}; add --{what} {theirs}")
+    if list(info.labels) != list(labels):
+        weights = {name: value for name, value in weights.items() if not name.startswith("cls_head.")}
+        log(f"the head of {job.init} knows other labels, so it is trained anew")
+    own = net.state_dict()
+    differing = [name for name in own if name in weights and weights[name].shape != own[name].shape]
+    differing += [name for name in own if name not in weights and not name.startswith("cls_head.")]
+    if differing:
+        raise UsageError(f"--init {job.init} is another network: {', '.join(differing[:3])} differ; check --layout")
+    net.load_state_dict(weights, strict=False)
+    return net
 
 
-def _read(job: TrainingJob) -> tuple[list[str], list[Item], list[Item]]:
-    files = [load_poses(path) for path in job.poses]
-    label_paths = job.labels or [labels_beside(path) for path in job.poses]
-    names = [read_labels(path) for path in label_paths]
-    unknown = [name for name in job.aliases if not any(name in file_names for file_names in names)]
-    if unknown:
-        raise UsageError(f"--alias {unknown[0]}: no pose file has a class of that name")
-    labels = unite(names, job.aliases)
-    if len(labels) < 2:
-        raise InputError(f"there is only the class {labels[0]!r}; a classifier needs at least two")
-    train: list[Item] = []
-    validation: list[Item] = []
-    share = _fraction(job.validation)
-    rng = np.random.default_rng(job.seed)
-    for file, file_names, split in zip(files, names, job.splits, strict=True):
-        items = _labelled(file.split(split), file_names, labels, job, file.path)
-        if share is None:
-            if job.validation == split:
-                raise UsageError(f"--val-split {job.validation} is what is trained on; choose another")
-            train += items
-            validation += _labelled(file.split(job.validation), file_names, labels, job, file.path)
-        else:
-            kept, held_out = _hold_out(items, share, rng)
-            train += kept
-            validation += held_out
-    return labels, train, validation
-
-
-def _labelled(
-    annotations: list[Annotation], names: list[str], labels: list[str], job: TrainingJob, source: Path
-) -> list[Item]:
-    return list(zip(annotations, label_indices(annotations, names, labels, job.aliases, source), strict=True))
-
-
-def _hold_out(items: list[Item], share: float, rng: np.random.Generator) -> tuple[list[Item], list[Item]]:
-    """Hold out the same share of each class, at least one of each class that has more than one."""
-    held_out: set[int] = set()
-    by_class: dict[int, list[int]] = {}
-    for index, (_, label) in enumerate(items):
-        by_class.setdefault(label, []).append(index)
-    for members in by_class.values():
-        count = min(len(members) - 1, max(1, round(share * len(members)))) if share else 0
-        held_out.update(rng.permutation(members)[:count].tolist())
-    kept = [item for index, item in enumerate(items) if index not in held_out]
-    return kept, [items[index] for index in sorted(held_out)]
-
-
-def _fraction(text: str) -> float | None:
-    try:
-        share = float(text)
-    except ValueError:
-        return None
-    if not 0 <= share < 1:
-        raise UsageError(f"--val-split takes a split's name or a share in [0, 1), got {text}")
-    return share
-
-
-def _has_keypoints(annotation: Annotation) -> bool:
-    return bool((training_poses(annotation.poses, annotation.poses.layout)[1] > 0).any())
-
-
-def _columns(items: list[Item]) -> tuple[list[Annotation], list[int]]:
+def _columns(items: Sequence[Item]) -> tuple[list, list[int]]:
     return [annotation for annotation, _ in items], [label for _, label in items]
 
 
-def _measure(
-    trainer: Trainer, validation: PoseDataset, labels: list[str], log: Callable[[str], None]
-) -> dict[str, float]:
+def _judge(
+    job: TrainingJob, trainer: Trainer, data: TrainingData, info: BundleInfo
+) -> tuple[BundleInfo, Evaluation | None]:
+    """Calibrate and evaluate on the validation sequences, if there are any."""
+    if job.calibrate_like:
+        _, model = load_bundle(job.calibrate_like, torch.device("cpu"))
+        info = replace(info, temperature=model.temperature, rejection_threshold=model.rejection_threshold)
+    if not trainer.validation_set:
+        return info, None
+    probabilities = _probabilities(trainer, trainer.validation_set)
+    truth = trainer.validation_set.labels.cpu().numpy()
+    unknown = None
+    if data.unknown:
+        strangers = build_dataset(data.unknown, [0] * len(data.unknown), trainer.train_set.layout)
+        unknown = _probabilities(trainer, strangers.to(trainer.device))
+    if not job.calibrate_like:
+        temperature, threshold = calibrate(probabilities, truth, unknown)
+        info = replace(info, temperature=round(temperature, 4), rejection_threshold=round(threshold, 4))
+    evaluation = Evaluation(
+        labels=info.labels,
+        names=tuple(annotation.name for annotation, _ in data.validation),
+        probabilities=calibrated(probabilities, info.temperature),
+        truth=truth,
+    )
+    return replace(info, accuracy={"validation top-1": round(evaluation.top1, 4)}), evaluation
+
+
+def _probabilities(trainer: Trainer, dataset: PoseDataset) -> np.ndarray:
     options = trainer.options
-    probabilities = predict_probabilities(trainer.result, validation, options.rule, options.clip_len)
-    found = accuracy(probabilities, validation.labels)
-    log(f"validation top-1 {found.top1:.1%} of {found.sequences} sequences; per class:")
-    for label, share in found.per_class.items():
-        log(f"  {labels[label]:20} {share:.0%}")
-    return {"validation top-1": round(found.top1, 4)}
+    found = predict_probabilities(
+        trainer.result, dataset, options.rule, options.clip_len, limbs=options.limbs or None
+    )
+    return found.cpu().numpy()
 
 
-def _describe(
-    job: TrainingJob,
-    labels: list[str],
-    items: list[Item],
-    window: float,
-    options: TrainOptions,
-    measured: dict[str, float],
-) -> BundleInfo:
-    data = ", ".join(f"{path.stem}:{split}" for path, split in zip(job.poses, job.splits, strict=True))
+def _describe(job: TrainingJob, data: TrainingData, options: TrainOptions) -> BundleInfo:
+    trained_on = ", ".join(f"{path.stem}:{split}" for path, split in zip(job.poses, job.splits, strict=True))
+    window = job.window or _median_seconds(data.train)
+    most_people = max(1, *(annotation.poses.scores.shape[0] for annotation, _ in data.train))
     return BundleInfo(
         name=job.name,
         version=__version__,
-        labels=tuple(labels),
+        labels=tuple(data.labels),
         layout=job.layout,
         window=window,
         stride=window / 2,
         clip_len=options.clip_len,
+        net=job.net,
+        modality=job.modality,
+        limbs=options.limbs,
         volume=options.rule,
-        subjects=max(1, max(annotation.poses.scores.shape[0] for annotation, _ in items)),
+        subjects=job.subjects or most_people,
         aliases=dict(job.aliases),
-        training_data=data,
-        accuracy=measured,
+        training_data=trained_on,
         licence=job.licence,
     )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import InputError
 from ..poses import Annotation
+
+_log = logging.getLogger(__name__)
 
 
 def read_labels(path: Path) -> list[str]:
@@ -25,6 +28,22 @@ def read_labels(path: Path) -> list[str]:
 def labels_beside(poses: Path) -> Path:
     """Where the class names of a pose file are looked for: my.pkl, my_labels.txt."""
     return poses.with_name(poses.stem + "_labels.txt")
+
+
+def class_names(poses: Path, labels: Path | None, otherwise: Sequence[str]) -> list[str]:
+    """The class names of a pose file: those of the file `labels`, else those beside it, else, with a warning,
+    the names `otherwise`. Raises InputError if a file cannot be read."""
+    beside = labels_beside(poses)
+    if labels is None and not beside.exists():
+        _log.warning(
+            "there is no %s, so the labels of %s are taken to count the classifier's own %d classes in order; "
+            "--labels FILE names them",
+            beside,
+            poses,
+            len(otherwise),
+        )
+        return list(otherwise)
+    return read_labels(labels or beside)
 
 
 def unite(names: Sequence[Sequence[str]], aliases: Mapping[str, str]) -> list[str]:

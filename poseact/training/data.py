@@ -1,0 +1,130 @@
+"""What a training reads: sequences to learn from, to validate on, and to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, UsageError
+from ..poses import Annotation, PoseFile, load_poses
+from .dataset import training_poses
+from .labels import label_indices, labels_beside, read_labels, unite
+
+# A sequence and the index of its class.
+Item = tuple[Annotation, int]
+
+
+@dataclass(frozen=True)
+class LabelledPoses:
+    """One pose file to train on: where it is, its class names in label order, and which split."""
+
+    path: Path
+    names: Sequence[str]
+    split: str
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """labels: of the classifier. train, validation: sequences with the index of their label. unknown: sequences of
+    classes that are not learnt, which the classifier should refuse."""
+
+    labels: list[str]
+    train: list[Item]
+    validation: list[Item]
+    unknown: list[Annotation]
+
+
+def read_training_data(
+    sources: Sequence[LabelledPoses],
+    validation: str,
+    aliases: Mapping[str, str],
+    unknown: Sequence[str] = (),
+    planes: Sequence[str] = ("xy", "yz", "xz"),
+    seed: int = 0,
+) -> TrainingData:
+    """Read pose files and divide their sequences.
+
+    validation: the name of a split, or the share of the training sequences that is held out. aliases: other names
+    of classes. unknown: classes that are not learnt. Raises InputError and UsageError.
+    """
+    all_names = [name for source in sources for name in source.names]
+    for option, named in (("--alias", aliases), ("--unknown", unknown)):
+        for name in named:
+            if name not in all_names:
+                raise UsageError(f"{option} {name}: no pose file has a class of that name")
+    united = unite([source.names for source in sources], aliases)
+    refused = {aliases.get(name, name) for name in unknown}
+    learnt = [name for name in united if name not in refused]
+    if len(learnt) < 2:
+        raise InputError(f"there is only the class {learnt[0] if learnt else 'of nothing'!r}; two are needed")
+    order = [*learnt, *(name for name in united if name in refused)]
+    share = _share(validation)
+    rng = np.random.default_rng(seed)
+    train: list[Item] = []
+    held_out: list[Item] = []
+    for source in sources:
+        file = load_poses(source.path, planes=planes)
+        items = _labelled(file, source, source.split, order, aliases)
+        if share is None:
+            if validation == source.split:
+                raise UsageError(f"--val-split {validation} is what is trained on; choose another")
+            train += items
+            held_out += _labelled(file, source, validation, order, aliases)
+        else:
+            kept, cut = hold_out(items, share, rng)
+            train += kept
+            held_out += cut
+    usable = [item for item in train if _has_keypoints(item[0])]
+    return TrainingData(
+        labels=learnt,
+        train=[item for item in usable if item[1] < len(learnt)],
+        validation=[item for item in held_out if item[1] < len(learnt)],
+        unknown=[annotation for annotation, label in [*usable, *held_out] if label >= len(learnt)],
+    )
+
+
+def hold_out(items: list[Item], share: float, rng: np.random.Generator) -> tuple[list[Item], list[Item]]:
+    """Hold out the same share of each class, at least one sequence of each class that has more than one.
+
+    Returns what is kept and what is held out. The planes of a 3D sequence stay together.
+    """
+    by_class: dict[int, dict[str, list[int]]] = {}
+    for index, (annotation, label) in enumerate(items):
+        by_class.setdefault(label, {}).setdefault(annotation.sequence, []).append(index)
+    held_out: set[int] = set()
+    for sequences in by_class.values():
+        members = list(sequences.values())
+        count = min(len(members) - 1, max(1, round(share * len(members)))) if share else 0
+        for chosen in rng.permutation(len(members))[:count]:
+            held_out.update(members[chosen])
+    kept = [item for index, item in enumerate(items) if index not in held_out]
+    return kept, [items[index] for index in sorted(held_out)]
+
+
+def find_names(poses: Path, labels: Path | None) -> list[str]:
+    """The class names of a pose file, from `labels` or from beside it. Raises InputError."""
+    return read_labels(labels or labels_beside(poses))
+
+
+def _labelled(
+    file: PoseFile, source: LabelledPoses, split: str, labels: list[str], aliases: Mapping[str, str]
+) -> list[Item]:
+    annotations = file.split(split)
+    return list(zip(annotations, label_indices(annotations, source.names, labels, aliases, source.path), strict=True))
+
+
+def _share(text: str) -> float | None:
+    try:
+        share = float(text)
+    except ValueError:
+        return None
+    if not 0 <= share < 1:
+        raise UsageError(f"--val-split takes a split's name or a share in [0, 1), got {text}")
+    return share
+
+
+def _has_keypoints(annotation: Annotation) -> bool:
+    return bool((training_poses(annotation.poses, annotation.poses.layout)[1] > 0).any())

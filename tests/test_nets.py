@@ -1,0 +1,90 @@
+"""Every network of the table: what it counts, whose weights it takes, and its two forms against each other."""
+
+import pytest
+import torch
+from torch import nn
+
+from poseact.nets import NETS
+from poseact.nets.conv import fold_batch_norm, plain_form
+from poseact.nets.cost import measure
+
+PARAMETERS = {
+    "slowonly": 1_994_080,
+    "slowonly-wide": 7_897_792,
+    "slowonly-hr": 7_946_208,
+    "slowonly-group": 508_336,
+    "c3d": 6_929_440,
+    "c3d-s": 3_389_472,
+    "x3d": 530_742,
+    "x3d-s": 241_488,
+}
+REFERENCES = {
+    "slowonly_joint": "slowonly",
+    "slowonly_limb": "slowonly",
+    "c3d_light_joint": "c3d-s",
+    "x3d_shallow_joint": "x3d-s",
+}
+
+
+def narrow(name):
+    """The network with eight channels where it has 16 to 64, its batch norm as after a training."""
+    torch.manual_seed(0)
+    net = NETS[name].build(3, 5, width=8)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.normal_(module.bias, std=0.2)
+    nn.init.normal_(net.cls_head.fc_cls.weight)
+    return net.eval()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_parameters_and_multiply_adds_are_those_of_the_paper(name):
+    net = NETS[name]
+    parameters, flops = measure(net)
+    assert parameters == PARAMETERS[name]
+    assert parameters == pytest.approx(net.paper_params, rel=0.03)
+    # The volleyball setting counts 1.25 G in PYSKL, whatever the paper says.
+    assert flops == pytest.approx(1.25e9 if name == "slowonly-group" else net.paper_flops, rel=0.03)
+
+
+@pytest.mark.parametrize(("file", "name"), REFERENCES.items())
+def test_weights_have_the_names_and_shapes_of_pyskl(shared, file, name):
+    state = torch.load(shared / "reference" / f"{file}.pth", weights_only=True)["state_dict"]
+    with torch.device("meta"):
+        ours = NETS[name].build(17, 60).state_dict()
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in state.items()}
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 16, 16), (1, 3, 5, 17, 19)], ids=["even", "odd"])
+@pytest.mark.parametrize("name", NETS)
+@torch.inference_mode()
+def test_the_fast_form_computes_what_the_plain_form_does(name, shape):
+    net = narrow(name)
+    volume = torch.rand(shape)
+    wanted = plain_form(net)(volume)
+    unlike = plain_form(net)(volume.flip(2).roll(3, dims=4))
+    assert (wanted - unlike).abs().max() > 1e-3 * wanted.abs().max()  # else agreement would mean nothing
+    for form in (net, fold_batch_norm(net), torch.jit.script(net)):
+        assert (form(volume) - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+@torch.inference_mode()
+def test_the_plain_form_is_of_3d_convolutions_and_leaves_the_other_as_it_was(monkeypatch):
+    net = narrow("slowonly")
+    plain = plain_form(net)
+    monkeypatch.setattr(nn.functional, "conv2d", None)
+    plain(torch.rand(1, 3, 4, 16, 16))
+    with pytest.raises(TypeError):
+        net(torch.rand(1, 3, 4, 16, 16))
+
+
+@pytest.mark.parametrize("name", NETS)
+@torch.inference_mode()
+def test_time_and_space_shrink_as_in_the_paper(name):
+    found = narrow(name).backbone(torch.rand(1, 3, 4, 16, 16)).shape[2:]
+    frames = 2 if name.startswith("slowonly") else 4
+    side = {"slowonly-hr": 1, "x3d": 1, "x3d-s": 1}.get(name, 2)
+    assert tuple(found) == (frames, side, side)
