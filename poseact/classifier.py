@@ -15,7 +15,7 @@ from .heatmaps import heatmap_volume
 from .nets.freeze import Precision, choose_dtype, freeze
 from .poses import PoseSequence
 from .sampling import nearest_frames, sample_times
-from .skeleton import LAYOUTS, Layout, conversion
+from .skeleton import LAYOUTS, Layout, conversion, mirrored_limbs
 
 # A clip for the pipeline: the subjects' poses, and its start and end in seconds.
 Clip = tuple[PoseSequence, float, float]
@@ -78,10 +78,17 @@ class Classifier:
         clips = volume.unflatten(2, (-1, clip_len)).transpose(1, 2).flatten(0, 1)  # (N·C, K, T, H, W)
         views = [self._softmax(clips)]
         if mirror:
-            limbs = self.info.modality == "limb"
-            order = list(self.layout.mirrored_limbs if limbs else self.layout.mirrored_order)
-            views.append(self._softmax(clips[:, order].flip(-1)))
+            views.append(self._softmax(clips[:, self._mirrored_channels()].flip(-1)))
         return torch.stack(views).unflatten(1, (n, -1)).mean(dim=(0, 2))
+
+    def _mirrored_channels(self) -> list[int]:
+        """The order of a mirror image's heatmaps. The bundle's limbs need not be those of the layout."""
+        if not self.info.limbs:
+            return list(self.layout.mirrored_order)
+        try:
+            return list(mirrored_limbs(self.layout, self.info.limbs))
+        except ValueError as error:
+            raise UsageError(f"{self.path} cannot be shown mirror images: {error}") from error
 
     def _softmax(self, volume: Tensor) -> Tensor:
         return (self._net(volume).float() / self.info.temperature).softmax(dim=1)

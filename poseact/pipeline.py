@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,17 +12,18 @@ from typing import Literal
 
 import numpy as np
 
-from .classifier import Classifier
+from .classifier import Classifier, Ensemble, load_classifier
 from .clips import ClipLabel, LabelScore
 from .detect import Detector
 from .errors import UsageError
 from .extract import PoseStages, Progress, warn_of_damage
+from .nets.freeze import Precision
 from .pose import Crops, PoseEstimator
 from .poses import PoseSequence
 from .sampling import FramePlan, Window
 from .track import TrackedPoses, presence, prominence
 from .video import Video
-from .zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE, resolve
+from .zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE, resolve_all
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +76,9 @@ class Options:
 class Pipeline:
     """Detector, pose estimator, tracker and classifier in a row.
 
-    classifier, detector, pose: a name of the registry or a path; detector and pose may also be your own
-    callables, see `detect.Detector` and `pose.PoseEstimator`. device: auto, cpu, cuda, cuda:N or mps.
+    classifier, detector, pose: a name of the registry or a path; of classifiers, several between commas are
+    averaged, with `weights` if given. detector and pose may also be your own callables, see `detect.Detector` and
+    `pose.PoseEstimator`. device: auto, cpu, cuda, cuda:N or mps. precision: of the classifier, see `nets.freeze`.
     Names and options are checked at once (ModelError, UsageError); models are loaded when the first video is.
     """
 
@@ -87,16 +89,19 @@ class Pipeline:
         detector: str | Path | Detector = DEFAULT_DETECTOR,
         pose: str | Path | PoseEstimator = DEFAULT_POSE,
         device: str = "auto",
+        weights: Sequence[float] | None = None,
+        precision: Precision = "auto",
         options: Options | None = None,
     ):
         self.options = options or Options()
-        self._classifier_path = resolve(str(classifier), "classifier", log.warning)
+        self._classifiers = resolve_all(str(classifier), "classifier", log.warning)
+        self._weights, self._precision = weights, precision
         self.stages = PoseStages(detector, pose, device=device, crops=self.options.crops)
         self.device = self.stages.device
 
     @cached_property
-    def classifier(self) -> Classifier:
-        return Classifier(self._classifier_path, self.device)
+    def classifier(self) -> Classifier | Ensemble:
+        return load_classifier(self._classifiers, self.device, self._precision, self._weights)
 
     @property
     def window(self) -> Window:

@@ -24,7 +24,8 @@ from .files import written_aside
 Part = Literal["classifier", "pose", "detector"]
 Place = Literal["shipped", "installed", "cached", "to be downloaded", "missing"]
 
-DEFAULT_CLASSIFIER = "actions27-slowonly-joint"
+DEFAULT_CLASSIFIER = "actions27-x3d-s-joint,actions27-slowonly-limb"
+FAST_CLASSIFIER = "actions27-x3d-s-joint"
 DEFAULT_DETECTOR = "yolo11n-pose"
 DEFAULT_POSE = "yolo11n-pose"
 
@@ -101,6 +102,13 @@ def resolve(name_or_path: str, part: Part, announce: Callable[[str], None] | Non
         raise ModelError(f"{path} is a folder; give the {part}'s file")
     names = ", ".join(m.name for m in registry().values() if part in m.parts)
     raise ModelError(f"there is no {part} named {name_or_path!r} and no such file; known by name: {names}")
+
+
+def resolve_all(names_or_paths: str, part: Part, announce: Callable[[str], None] | None = None) -> list[Path]:
+    """As `resolve`, of several names or paths between commas."""
+    if os.path.isfile(names_or_paths):  # a comma can be part of a name
+        return [Path(names_or_paths)]
+    return [resolve(text.strip(), part, announce) for text in names_or_paths.split(",")]
 
 
 def _verified(model: Model, announce: Callable[[str], None] | None) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from poseact.classifier import BundleInfo
+from poseact.bundle import BundleInfo
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

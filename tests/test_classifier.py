@@ -1,55 +1,43 @@
-"""Bundles: written, read back, refused; and the volume that a classifier looks at."""
+"""Classifiers: the volume that one looks at, its views of a sequence, and the average of several."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from small import tiny_net
+from test_bundle import INFO
 
-from poseact.classifier import METADATA_FILE, BundleInfo, Classifier, save_bundle
-from poseact.errors import ModelError, OutputError
-from poseact.heatmaps import VolumeRule
-from poseact.nets.slowonly import SlowOnly
+import poseact.classifier
+from poseact.bundle import save_bundle
+from poseact.classifier import Classifier, Ensemble, load_classifier
+from poseact.errors import UsageError
 from poseact.poses import PoseSequence
 from poseact.skeleton import BODY13, COCO17
 
-INFO = BundleInfo(
-    name="tiny",
-    version="0.1.0",
-    labels=("wave", "jump", "sit"),
-    layout="body13",
-    window=1.0,
-    stride=0.5,
-    clip_len=5,
-    volume=VolumeRule(size=(16, 24), sigma=0.8, least_score=0.1),
-    subjects=2,
-    aliases={"hop": "jump"},
-    temperature=1.5,
-    rejection_threshold=0.3,
-    training_data="drawn by hand",
-    accuracy={"test": 0.5},
-    licence="none",
-)
-
-
-def tiny_net(seed=0):
-    torch.manual_seed(seed)
-    net = SlowOnly(13, 3, width=4, blocks=(1, 1, 1))
-    torch.nn.init.normal_(net.cls_head.fc_cls.weight)  # a new head is nearly zero and says the same of all
-    return net
+LIMB_INFO = replace(INFO, modality="limb", limbs=BODY13.limbs)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    path = tmp_path_factory.mktemp("bundle") / "tiny.pt"
-    save_bundle(tiny_net(), INFO, path)
-    return path
+def make(tmp_path_factory):
+    """make(name, info, seed): a classifier in float32 with the weights of that seed."""
+
+    def make(name, info=INFO, seed=0):
+        path = tmp_path_factory.mktemp("bundle") / f"{name}.pt"
+        save_bundle(tiny_net(len(info.labels), info.channels, seed), info, path)
+        return Classifier(path, "cpu", "float32")
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def classifier(bundle):
-    return Classifier(bundle, "cpu")
+def classifier(make):
+    return make("tiny")
+
+
+@pytest.fixture(scope="module")
+def limbs(make):
+    return make("limbs", LIMB_INFO, seed=2)
 
 
 def walker(times, people=1, layout=BODY13, lift=0.0):
@@ -75,133 +63,27 @@ def walker(times, people=1, layout=BODY13, lift=0.0):
 AT_10 = np.arange(10) / 10
 
 
-def changed_json(**changes):
-    return json.dumps({**json.loads(INFO.to_json()), **changes})
+@pytest.fixture
+def volume_of(classifier, monkeypatch):
+    """volume_of(poses, start, end): the volume that the network is shown."""
+    seen = []
+    monkeypatch.setattr(classifier, "_net", lambda x, real=classifier._net: seen.append(x) or real(x))
+
+    def volume_of(*clip):
+        classifier.probabilities([clip])
+        return seen.pop()
+
+    return volume_of
 
 
-def test_what_a_bundle_says_of_itself_survives_the_file(classifier):
-    assert classifier.info == INFO
-    assert classifier.info.volume.size == (16, 24)
-    assert classifier.layout is BODY13
-
-
-def test_metadata_lies_in_the_file_as_json(bundle):
-    extra = {METADATA_FILE: ""}
-    torch.jit.load(str(bundle), _extra_files=extra)
-    content = json.loads(extra[METADATA_FILE])
-    assert content["format"] == 1
-    assert content["labels"] == ["wave", "jump", "sit"]
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"labels": ["wave", "jump"], "aliases": {}}, {"layout": "coco17"}, {"rejection_threshold": "much"}],
-)
-def test_a_network_that_does_not_fit_its_description_is_a_model_error(tmp_path, bundle, changed):
-    path = tmp_path / "odd.pt"
-    net = torch.jit.load(str(bundle))
-    torch.jit.save(net, str(path), _extra_files={METADATA_FILE: changed_json(**changed)})
-    with pytest.raises(ModelError, match=r"odd\.pt"):
-        Classifier(path, "cpu")
-
-
-def test_keys_of_later_versions_are_ignored():
-    assert BundleInfo.from_json(changed_json(colour="blue")) == INFO
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"layout": "hand21"}, "unknown keypoint layout 'hand21'"),
-        ({"labels": ("wave",)}, "at least two different names"),
-        ({"labels": ("wave", "wave")}, "at least two different names"),
-        ({"modality": "limb"}, "modality 'limb' is not known"),
-        ({"subjects": 0}, "subjects must be 'all' or a count, got 0"),
-        ({"subjects": "many"}, "subjects must be 'all' or a count, got 'many'"),
-        ({"window": 0}, "must be above 0"),
-        ({"stride": -1}, "must be above 0"),
-        ({"temperature": 0}, "must be above 0"),
-        ({"clip_len": 0}, "must be above 0"),
-        ({"window": float("nan")}, "must be above 0"),
-        ({"rejection_threshold": 1.5}, r"must be in \[0, 1\]"),
-        ({"aliases": {"leap": "fly"}}, "an alias must stand for one of the labels"),
-    ],
-)
-def test_a_bundle_must_make_sense(changed, message):
-    with pytest.raises(ValueError, match=message):
-        replace(INFO, **changed)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "no json",
-        "[]",
-        "{}",
-        changed_json(format=2),
-        changed_json(volume={"size": [0, 0]}),
-        changed_json(volume={"colour": 1}),
-        changed_json(layout="hand21"),
-        json.dumps({key: value for key, value in json.loads(INFO.to_json()).items() if key != "window"}),
-    ],
-)
-def test_a_bundle_with_other_metadata_is_a_model_error(tmp_path, text):
-    path = tmp_path / "odd.pt"
-    torch.jit.save(torch.jit.script(tiny_net()), str(path), _extra_files={METADATA_FILE: text})
-    with pytest.raises(ModelError, match=r"odd\.pt is no usable classifier bundle: poseact\.json in it"):
-        Classifier(path, "cpu")
-
-
-def test_torchscript_without_metadata_is_a_model_error(tmp_path):
-    path = tmp_path / "plain.pt"
-    torch.jit.save(torch.jit.script(tiny_net()), str(path))
-    with pytest.raises(ModelError, match=r"plain\.pt is TorchScript but not a classifier bundle: it has no poseact"):
-        Classifier(path, "cpu")
-
-
-def test_other_files_are_model_errors(tmp_path):
-    weights = tmp_path / "weights.pth"
-    torch.save(tiny_net().state_dict(), weights)
-    text = tmp_path / "text.pt"
-    text.write_text("wave\njump\n")
-    for path in (weights, text):
-        with pytest.raises(ModelError, match=f"{path.name} is not a classifier bundle .* `poseact train` writes"):
-            Classifier(path, "cpu")
-    with pytest.raises(ModelError, match=r"absent\.pt does not exist; `poseact models` lists"):
-        Classifier(tmp_path / "absent.pt", "cpu")
-
-
-def test_a_truncated_bundle_is_a_model_error(tmp_path, bundle):
-    path = tmp_path / "half.pt"
-    path.write_bytes(bundle.read_bytes()[: bundle.stat().st_size // 2])
-    with pytest.raises(ModelError, match=r"half\.pt is not a classifier bundle"):
-        Classifier(path, "cpu")
-
-
-def test_a_bundle_appears_whole_and_alone(bundle):
-    assert [path.name for path in bundle.parent.iterdir()] == ["tiny.pt"]
-
-
-def test_a_bundle_that_cannot_be_written_is_an_output_error_and_leaves_nothing(tmp_path):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "taken.pt").mkdir()
-    for path in (tmp_path / "absent" / "tiny.pt", tmp_path / "taken.pt", tmp_path / "file" / "tiny.pt"):
-        with pytest.raises(OutputError, match=f"{path.name} cannot be written"):
-            save_bundle(tiny_net(), INFO, path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken.pt"]
-
-
-def test_a_network_in_training_is_saved_for_running_and_left_as_it_was(tmp_path):
-    net = tiny_net().train()
-    save_bundle(net, INFO, tmp_path / "tiny.pt")
-    assert net.training
-    assert not torch.jit.load(str(tmp_path / "tiny.pt")).training
+# Clips
 
 
 def test_probabilities_of_clips(classifier):
     clips = [(walker(AT_10), 0, 1), (walker(AT_10, people=2, lift=80), 0, 1)]
     probabilities = classifier.probabilities(clips)
     assert probabilities.shape == (2, 3)
+    assert probabilities.dtype == np.float32
     assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-6)
     assert np.abs(probabilities[0] - probabilities[1]).max() > 1e-3
 
@@ -213,51 +95,208 @@ def test_a_clip_gets_the_same_probabilities_alone_among_others_and_again(classif
     assert (together[1] == classifier.probabilities(clips[1:])[0]).all()
 
 
-def test_a_bundle_computes_what_the_network_does(classifier):
+def test_a_bundle_computes_what_the_network_does(classifier, volume_of):
     clip = (walker(AT_10, lift=80), 0, 1)
     with torch.inference_mode():
-        logits = tiny_net().eval()(classifier.volume(*clip))
+        logits = tiny_net(3).eval()(volume_of(*clip))
     expected = (logits / INFO.temperature).softmax(dim=1)[0]
     assert classifier.probabilities([clip])[0] == pytest.approx(expected.numpy(), abs=5e-3)  # weights are halves
 
 
-def test_temperature_divides_the_logits(tmp_path, classifier):
-    path = tmp_path / "sharp.pt"
-    save_bundle(tiny_net(), replace(INFO, temperature=INFO.temperature / 2), path)
+def test_temperature_divides_the_logits(make, classifier):
+    sharper = make("sharp", replace(INFO, temperature=INFO.temperature / 2))
     clips = [(walker(AT_10), 0, 1)]
-    soft, sharp = classifier.probabilities(clips)[0], Classifier(path, "cpu").probabilities(clips)[0]
+    soft, sharp = classifier.probabilities(clips)[0], sharper.probabilities(clips)[0]
     # Half the temperature squares the odds.
     assert sharp == pytest.approx(soft**2 / (soft**2).sum(), abs=1e-5)
 
 
-def test_axes_of_the_volume(classifier):
-    volume = classifier.volume(walker(AT_10, people=2), 0, 1)
+def test_axes_of_the_volume(volume_of):
+    volume = volume_of(walker(AT_10, people=2), 0, 1)
     assert volume.shape == (1, 13, 5, 16, 24)
     assert 0.5 < volume.max() <= 0.9
 
 
-def test_frames_are_sampled_by_time_and_not_by_index(classifier):
+def test_frames_are_sampled_by_time_and_not_by_index(volume_of):
     # The clip's five samples lie at 0.1, 0.3, ... 0.9 s, where there is a frame at each of these rates.
-    slow = classifier.volume(walker(AT_10, lift=80), 0, 1)
-    fast = classifier.volume(walker(np.arange(40) / 40, lift=80), 0, 1)
+    slow = volume_of(walker(AT_10, lift=80), 0, 1)
+    fast = volume_of(walker(np.arange(40) / 40, lift=80), 0, 1)
     torch.testing.assert_close(slow, fast, atol=1e-4, rtol=0)
-    uneven = classifier.volume(walker([0.1, 0.28, 0.29, 0.3, 0.31, 0.5, 0.7, 0.71, 0.9], lift=80), 0, 1)
+    uneven = volume_of(walker([0.1, 0.28, 0.29, 0.3, 0.31, 0.5, 0.7, 0.71, 0.9], lift=80), 0, 1)
     torch.testing.assert_close(slow, uneven, atol=1e-4, rtol=0)
-    assert (slow - classifier.volume(walker(AT_10, lift=40), 0, 1)).abs().max() > 0.1
+    assert (slow - volume_of(walker(AT_10, lift=40), 0, 1)).abs().max() > 0.1
 
 
-def test_a_clip_begins_and_ends_where_it_is_told(classifier):
+def test_a_clip_begins_and_ends_where_it_is_told(volume_of):
     long = walker(np.arange(30) / 10, lift=80)
     part = walker(np.arange(10, 20) / 10, lift=80)
-    torch.testing.assert_close(classifier.volume(long, 1, 2), classifier.volume(part, 1, 2))
+    torch.testing.assert_close(volume_of(long, 1, 2), volume_of(part, 1, 2))
 
 
-def test_other_layouts_are_converted(classifier):
+def test_other_layouts_are_converted(volume_of):
     coco = walker(AT_10, layout=COCO17)
     body = walker(AT_10)
     body.keypoints[...] = coco.keypoints[:, :, [0, *range(5, 17)]]
-    torch.testing.assert_close(classifier.volume(coco, 0, 1), classifier.volume(body, 0, 1))
+    torch.testing.assert_close(volume_of(coco, 0, 1), volume_of(body, 0, 1))
 
 
-def test_the_dictionary_of_a_bundle_is_plain(classifier):
-    assert json.loads(classifier.info.to_json()) == {"format": 1, **json.loads(json.dumps(asdict(INFO)))}
+# Precision
+
+
+def test_a_precision_that_the_device_lacks_is_a_usage_error(classifier):
+    with pytest.raises(UsageError, match="float16 is slow and inexact on a CPU; choose bfloat16 or float32"):
+        Classifier(classifier.path, "cpu", "float16")
+
+
+def test_bfloat16_is_close_and_its_probabilities_are_float32(classifier):
+    clips = [(walker(AT_10, lift=80), 0, 1)]
+    found = Classifier(classifier.path, "cpu", "bfloat16").probabilities(clips)
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - classifier.probabilities(clips)).max() < 0.05
+
+
+# Views of a sequence
+
+
+# In a picture as large as the volume, a body lower than 10 pixels is shown where it is, without a crop. Gaussians of
+# sigma 1 end in whole pixels, on both sides alike.
+PICTURE = torch.tensor([[16.0, 24.0]])
+
+
+def body_in_picture(n_frames, seed=0):
+    """(1, 1, T, 13, 2) keypoints in whole pixels, 8 high, left of the middle, other ones in each frame; scores."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(1, 10, (1, 1, n_frames, 13), generator=generator)
+    y = torch.randint(4, 12, (1, 1, n_frames, 13), generator=generator)
+    scores = 0.5 + 0.5 * torch.rand((1, 1, n_frames, 13), generator=generator)
+    return torch.stack([x, y], dim=-1).float(), scores
+
+
+def mirrored_by_hand(keypoints, scores):
+    order = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11]
+    other = keypoints[:, :, :, order].clone()
+    other[..., 0] = 23 - other[..., 0]
+    return other, scores[..., order]
+
+
+@pytest.mark.parametrize("which", ["classifier", "limbs"])
+def test_the_mirror_image_is_the_body_mirrored_by_hand(which, request):
+    classifier = request.getfixturevalue(which)
+    keypoints, scores = body_in_picture(5)
+    one = classifier.classify(keypoints, scores, PICTURE)
+    both = classifier.classify(keypoints, scores, PICTURE, mirror=True)
+    other = classifier.classify(*mirrored_by_hand(keypoints, scores), PICTURE)
+    torch.testing.assert_close(both, (one + other) / 2, rtol=0, atol=1e-4)
+    assert (one - other).abs().max() > 1e-2
+
+
+def test_limbs_in_another_order_than_the_layout_s_are_mirrored_by_their_own(make):
+    order = [3, 12, 0, 5, 1, 7, 10, 2, 4, 6, 11, 8, 9]
+    shuffled = make("shuffled", replace(LIMB_INFO, limbs=tuple(BODY13.limbs[i][::-1] for i in order)), seed=2)
+    keypoints, scores = body_in_picture(5)
+    one = shuffled.classify(keypoints, scores, PICTURE)
+    other = shuffled.classify(*mirrored_by_hand(keypoints, scores), PICTURE)
+    both = shuffled.classify(keypoints, scores, PICTURE, mirror=True)
+    torch.testing.assert_close(both, (one + other) / 2, rtol=0, atol=1e-4)
+
+
+def test_limbs_of_one_side_cannot_be_mirrored(make):
+    lame = make("lame", replace(LIMB_INFO, limbs=(*BODY13.limbs[:-1], (0, 7))))
+    keypoints, scores = body_in_picture(5)
+    assert lame.classify(keypoints, scores, PICTURE).shape == (1, 3)
+    with pytest.raises(UsageError, match=r"lame\.pt cannot be shown mirror images: .* head to left_hip but not"):
+        lame.classify(keypoints, scores, PICTURE, mirror=True)
+
+
+@pytest.mark.parametrize("which", ["classifier", "limbs"])
+def test_the_views_of_each_sequence_are_averaged(which, request):
+    classifier = request.getfixturevalue(which)
+    clips = [[body_in_picture(5, seed=10 * sequence + clip) for clip in range(3)] for sequence in range(2)]
+    keypoints = torch.cat([torch.cat([clip[0] for clip in each], dim=2) for each in clips])
+    scores = torch.cat([torch.cat([clip[1] for clip in each], dim=2) for each in clips])
+    found = classifier.classify(keypoints, scores, PICTURE.expand(2, 2), mirror=True)
+    assert found.shape == (2, 3)
+    for each, row in zip(clips, found, strict=True):
+        views = [view for clip in each for view in (clip, mirrored_by_hand(*clip))]
+        separate = [classifier.classify(*view, PICTURE)[0] for view in views]
+        torch.testing.assert_close(row, torch.stack(separate).mean(dim=0), rtol=0, atol=1e-4)
+
+
+def test_all_clips_of_a_sequence_share_one_crop(classifier, monkeypatch):
+    seen = []
+    real = poseact.classifier.heatmap_volume
+    monkeypatch.setattr(
+        poseact.classifier, "heatmap_volume", lambda *args, **more: seen.append(real(*args, **more)) or seen[-1]
+    )
+    low = torch.rand(1, 1, 5, 13, 2) * 50 + 20
+    keypoints, scores = torch.cat([low, low + 300], dim=2), torch.full((1, 1, 10, 13), 0.9)
+    classifier.classify(keypoints, scores, torch.tensor([[480.0, 640.0]]))
+    (volume,) = seen
+    first, second = volume[0, :, :5].sum(dim=(0, 1)), volume[0, :, 5:].sum(dim=(0, 1))
+    assert first[8:, 12:].sum() == 0 < first[:8, :12].sum()
+    assert second[:8, :12].sum() == 0 < second[8:, 12:].sum()
+
+
+# Several
+
+
+@pytest.fixture(scope="module")
+def other(make):
+    """Other weights, and the labels in another order."""
+    return make("other", replace(INFO, labels=("sit", "wave", "jump"), temperature=1.0), seed=1)
+
+
+CLIPS = [(walker(AT_10), 0, 1), (walker(AT_10, lift=80), 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("weights", "shares"), [(None, (0.5, 0.5)), ([3, 1], (0.75, 0.25)), ([0.1, 0.3], (0.25, 0.75))]
+)
+def test_an_ensemble_is_the_weighted_mean_by_the_labels_names(classifier, other, weights, shares):
+    ensemble = Ensemble([classifier, other], weights)
+    one, two = classifier.probabilities(CLIPS), other.probabilities(CLIPS)[:, [1, 2, 0]]
+    wanted = shares[0] * one + shares[1] * two
+    found = ensemble.probabilities(CLIPS)
+    assert found.dtype == np.float32
+    assert found == pytest.approx(wanted, abs=1e-6)
+    assert np.abs(one - two).max() > 0.05
+    assert (ensemble.info, ensemble.layout, ensemble.device) == (INFO, BODY13, torch.device("cpu"))
+
+
+def test_an_ensemble_of_joints_and_limbs_classifies_views(classifier, limbs, other):
+    keypoints, scores = body_in_picture(10)
+    three = [classifier, limbs, other]
+    found = Ensemble(three, [1, 3, 4]).classify(keypoints, scores, PICTURE, mirror=True)
+    one, two, last = (each.classify(keypoints, scores, PICTURE, mirror=True) for each in three)
+    torch.testing.assert_close(found, (one + 3 * two + 4 * last[:, [1, 2, 0]]) / 8)
+    assert (one - two).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"labels": ("wave", "jump", "run"), "aliases": {}}, "only one of them knows run, sit"),
+        ({"labels": ("wave", "jump", "sit", "run"), "aliases": {}}, "only one of them knows run"),
+        ({"layout": "coco17"}, "their layout differs"),
+        ({"clip_len": 7}, "their clip_len differs"),
+        ({"subjects": "all"}, "their subjects differs"),
+    ],
+)
+def test_classifiers_that_do_not_fit_together_are_a_usage_error(make, classifier, changed, message):
+    odd = make("odd", replace(INFO, **changed))
+    with pytest.raises(UsageError, match=rf"odd\.pt and .*tiny\.pt cannot be averaged: {message}$"):
+        Ensemble([classifier, odd])
+
+
+@pytest.mark.parametrize("weights", [[1], [1, 1, 1], [1, 0], [1, -1], [1, float("nan")], [float("inf"), 1]])
+def test_weights_that_are_none_are_a_usage_error(classifier, other, weights):
+    with pytest.raises(UsageError, match="2 classifiers need as many weights above 0, got"):
+        Ensemble([classifier, other], weights)
+
+
+def test_one_path_is_a_classifier_and_several_are_an_ensemble(classifier, other):
+    assert isinstance(load_classifier([classifier.path], "cpu"), Classifier)
+    both = load_classifier([classifier.path, other.path], "cpu", "float32", [1, 3])
+    assert both.probabilities(CLIPS) == pytest.approx(Ensemble([classifier, other], [1, 3]).probabilities(CLIPS))
+    with pytest.raises(UsageError, match="1 classifiers need as many weights"):
+        load_classifier([classifier.path], "cpu", weights=[1, 2])

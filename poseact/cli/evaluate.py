@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,20 +15,13 @@ from rich.table import Table
 
 from ..errors import OutputError, UsageError
 from ..files import written_aside
-from .options import Debug, Device, Quiet
-from .report import epochs_bar, say, show_warnings
+from .options import Debug, Device, Precision, PrecisionName, Quiet, Weights, parse_weights
+from .report import counting_bar, say, show_warnings
 
 if TYPE_CHECKING:
     from ..classifier import Classifier, Ensemble
     from ..training.evaluation import Evaluation, EvaluationOptions
     from ..training.rejection import Rejection
-
-
-class Precision(str, Enum):
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
 
 
 def _option(help: str, panel: str, *names: str, **more: Any) -> Any:
@@ -79,10 +71,6 @@ DropKeypoint = Annotated[
     ),
 ]
 Seed = Annotated[int, _option("Of the lost keypoints.", _VIEWS, min=0)]
-PrecisionName = Annotated[Precision, _option("What the network computes in.", "Models")]
-Weights = Annotated[
-    str | None, _option("Of each bundle in the average. Default: all the same.", "Models", metavar="W,W")
-]
 BatchSize = Annotated[
     int | None, _option("Clips at a time. Default: 8, on a GPU 32.", "Models", min=1, show_default=False)
 ]
@@ -123,9 +111,10 @@ def evaluate(
 ) -> None:
     """Measure a classifier on labelled poses: accuracy, confusions, calibration, and what it makes of other actions."""
     show_warnings(quiet)
-    names = _names(bundles)
-    shares = None if weights is None else _numbers(weights)
-    _check_outputs(poses, names, scores, figure, record)
+    shares = parse_weights(weights)
+    paths = _check_outputs(poses, bundles, scores, figure, record, quiet)
+    from ..classifier import load_classifier
+    from ..device import choose_device
     from ..training.evaluation import EvaluationOptions
 
     options = EvaluationOptions(
@@ -139,7 +128,7 @@ def evaluate(
     )
     if drop_keypoint and not quiet:
         say(f"one limb keypoint of each person is lost in a frame with probability {drop_keypoint:g}, seed {seed}")
-    classifier, paths = _load(names, device, precision, shares, quiet)
+    classifier = load_classifier(paths, choose_device(device), precision.value, shares)
     found = _evaluate(classifier, poses, split, labels, options, quiet)
     rejections = _rejections(classifier, found, ood or [], options)
     _write(found, paths[0], scores, figure, record)
@@ -149,52 +138,27 @@ def evaluate(
         _print_report(found, rejections)
 
 
-def _names(text: str) -> list[str]:
-    if os.path.isfile(text):  # one whose path has a comma
-        return [text]
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise UsageError(f"{text!r} names one bundle too few for its commas")
-    return names
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(number) for number in text.split(",")]
-    except ValueError:
-        raise UsageError(f"--weights takes numbers separated by commas, not {text!r}") from None
-
-
 def _check_outputs(
-    poses: Path, bundles: list[str], scores: Path | None, figure: Path | None, record: str | None
-) -> None:
-    """What cannot be written is told before the work, not after it."""
+    poses: Path, bundles: str, scores: Path | None, figure: Path | None, record: str | None, quiet: bool
+) -> list[Path]:
+    """The bundles' files. What cannot be written is told before the work, not after it."""
     from ..training.figures import check_figure
-    from ..zoo import registry
+    from ..zoo import registry, resolve_all
 
+    paths = resolve_all(bundles, "classifier", None if quiet else say)
     for output in filter(None, (scores, figure)):
         if not output.absolute().parent.is_dir():
             raise OutputError(f"the folder of {output} does not exist; make it first")
         if output.is_dir():
             raise OutputError(f"{output} is a folder; give a file's name")
-        for source in (poses, *map(Path, bundles)):
+        for source in (poses, *paths):
             if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
                 raise UsageError(f"{output} would overwrite what is evaluated; choose another name")
     if figure:
         check_figure(figure)
-    if record is not None and (len(bundles) > 1 or bundles[0] in registry()):
+    if record is not None and (len(paths) > 1 or bundles in registry()):
         raise UsageError("--record writes into one bundle of yours: give the path of one")
-
-
-def _load(
-    names: list[str], device: str, precision: Precision, weights: list[float] | None, quiet: bool
-) -> tuple[Classifier | Ensemble, list[Path]]:
-    from ..classifier import load_classifier
-    from ..device import choose_device
-    from ..zoo import resolve
-
-    paths = [resolve(name, "classifier", None if quiet else say) for name in names]
-    return load_classifier(paths, choose_device(device), precision.value, weights), paths
+    return paths
 
 
 def _evaluate(
@@ -207,7 +171,7 @@ def _evaluate(
 ) -> Evaluation:
     from ..training.evaluation import evaluate
 
-    with epochs_bar(quiet) as progress:
+    with counting_bar(quiet) as progress:
         task = progress.add_task(f"{poses.name}:{split} on {classifier.device}", total=None)
         return evaluate(
             classifier,

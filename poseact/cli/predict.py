@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import InputError, PoseActError, SomeInputsFailed, UsageError
-from ..zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE
-from .options import Debug, Device, Quiet
+from ..zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE, FAST_CLASSIFIER
+from .options import Debug, Device, Precision, PrecisionName, Quiet, Weights, parse_weights
 from .report import say_error, seconds_bar, set_aside, show_warnings
 
 if TYPE_CHECKING:
@@ -53,7 +53,13 @@ def _seconds(help: str, metavar: str = "SECONDS") -> Any:
     return typer.Option(metavar=metavar, help=help, rich_help_panel="Clips")
 
 
-ClassifierName = Annotated[str, _model("A classifier bundle.")]
+ClassifierName = Annotated[
+    str, _model("A classifier bundle; of several between commas, such as joint.pt,limb.pt, the mean.")
+]
+Fast = Annotated[
+    bool,
+    typer.Option("--fast", help="The small classifier: quicker, a little less often right.", rich_help_panel="Models"),
+]
 DetectorName = Annotated[str, _model("What finds people.")]
 PoseName = Annotated[str, _model("What finds their keypoints.")]
 CropsRule = Annotated[
@@ -76,10 +82,13 @@ def predict(
     output: Output = None,
     format: FormatName = None,
     classifier: ClassifierName = DEFAULT_CLASSIFIER,
+    fast: Fast = False,
+    weights: Weights = None,
     detector: DetectorName = DEFAULT_DETECTOR,
     pose: PoseName = DEFAULT_POSE,
     crops: CropsRule = Crops.auto,
     device: Device = "auto",
+    precision: PrecisionName = Precision.auto,
     window: WindowLength = None,
     stride: Stride = None,
     start: Start = None,
@@ -92,6 +101,9 @@ def predict(
 ) -> None:
     """Print who does what, when, and how sure the model is."""
     show_warnings(quiet)
+    if fast and classifier != DEFAULT_CLASSIFIER:
+        raise UsageError("--fast chooses the classifier, and so does --classifier; leave one of them out")
+    shares = parse_weights(weights)
     if len(videos) == 1:
         _check_before_loading(videos[0])
     from ..pipeline import Options, Pipeline
@@ -108,7 +120,15 @@ def predict(
         min_score=min_score,
         crops=crops.value,
     )
-    pipeline = Pipeline(classifier, detector=detector, pose=pose, device=device, options=options)
+    pipeline = Pipeline(
+        FAST_CLASSIFIER if fast else classifier,
+        detector=detector,
+        pose=pose,
+        device=device,
+        weights=shares,
+        precision=precision.value,
+        options=options,
+    )
     with open_sink(output, format.value if format else None, len(videos) > 1, per_person) as sink:
         try:
             failed = _label_all(pipeline, videos, sink, quiet)

@@ -126,8 +126,8 @@ def set_aside(progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def epochs_bar(quiet: bool) -> Iterator[Progress]:
-    """A bar over epochs, on stderr."""
+def counting_bar(quiet: bool) -> Iterator[Progress]:
+    """A bar over epochs, sequences or videos, on stderr."""
     console = stderr()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(

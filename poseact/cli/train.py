@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 import typer
 
 from .options import Debug, Device, Quiet
-from .report import epochs_bar, say, show_warnings
+from .report import counting_bar, say, show_warnings
 
 Poses = Annotated[
     list[Path],
     typer.Argument(
         metavar="POSES.pkl|FOLDER...",
-        help="Labelled poses in PYSKL's format, or a folder CLASS_NAME/VIDEO whose poses are extracted once and cached.",
+        help="Labelled poses in PYSKL's format, or a folder CLASS_NAME/VIDEO, whose poses are extracted once.",
         show_default=False,
     ),
 ]
@@ -84,7 +84,11 @@ Negatives = Annotated[
 ]
 CalibrateLike = Annotated[
     Path | None,
-    typer.Option(metavar="BUNDLE", help="Take temperature and threshold from this one, trained alike."),
+    typer.Option(
+        metavar="BUNDLE",
+        help="Take the rejection threshold of this one, trained alike with --unknown; without validation its "
+        "temperature too.",
+    ),
 ]
 Amp = Annotated[bool, typer.Option("--amp/--no-amp", help="On a GPU, compute in bfloat16 where that is exact enough.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network: a minute, then half as fast again.")]
@@ -134,7 +138,7 @@ def train(
     job = TrainingJob(
         poses=poses,
         output=output,
-        labels=[] if labels == [Path("auto")] else labels or [],
+        labels=[None if path == Path("auto") else path for path in labels or []],
         train_splits=train_split or ["train"],
         validation=val_split,
         aliases=dict(_pair(text) for text in alias or []),
@@ -162,12 +166,18 @@ def train(
         licence=licence,
         restart=restart,
     )
-    with epochs_bar(quiet) as progress:
+    with counting_bar(quiet) as progress:
         task = progress.add_task("training", total=epochs)
-        for report in train_bundle(job, log=lambda text: None if quiet else say(text)):
+
+        def extracting(done: int, total: int, name: str) -> None:
+            progress.update(task, completed=done, total=total, description=f"poses of {name}" if name else "training")
+            if progress.disable and not quiet and name:
+                say(f"poses of video {done + 1} of {total}: {name}")
+
+        for report in train_bundle(job, None if quiet else say, extracting):
             top1 = "" if report.top1 is None else f", validation top-1 {report.top1:.1%}"
             found = f"loss {report.loss:.3f}{top1}"
-            progress.update(task, completed=report.epoch, description=found)
+            progress.update(task, completed=report.epoch, total=epochs, description=found)
             if progress.disable and not quiet:  # a log file rather than a terminal
                 say(f"epoch {report.epoch} of {epochs}: {found}")
 

@@ -94,7 +94,7 @@ def has_bfloat16() -> bool:
 def _cast_constants(graph: torch._C.Graph, dtype: torch.dtype) -> None:
     """Cast the weights, and lay them out with the channels last as the volumes are."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    for node in graph.findAllNodes("prim::Constant"):
+    for node in graph.findAllNodes("prim::Constant"):  # type: ignore[attr-defined]  # torch's stubs lack it
         if node.hasAttribute("value") and node.kindOf("value") == "t" and node.t("value").is_floating_point():
             weight = node.t("value").to(dtype)
             if weight.dim() in formats:
@@ -107,4 +107,4 @@ def _rewrite(graph: torch._C.Graph, conv_add_relu: str, conv_relu: str) -> None:
     for conv in ("conv2d", "conv3d"):
         for found, fused in ((_CONV_ADD_RELU, conv_add_relu), (_CONV_RELU, conv_relu)):
             texts = [text.format(arguments=_ARGUMENTS, conv=conv) for text in (found, fused)]
-            torch._C._jit_pass_custom_pattern_based_rewrite_graph(*texts, graph)
+            torch._C._jit_pass_custom_pattern_based_rewrite_graph(*texts, graph)  # type: ignore[call-arg, arg-type]

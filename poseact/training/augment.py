@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..skeleton import Layout
 from .dataset import PoseBatch, PoseDataset
@@ -22,9 +22,11 @@ class Augmentation:
     shortest_part: least share of a sequence that is cut out. least_frames: but never fewer than these.
     whole: probability of the whole sequence. hold: probability that frames repeat as at a low frame rate.
     flip: probability of a mirrored body. sides: probability that left is taken for right throughout, as some
-    annotators (all of Penn Action's) and now and then estimators do. rotation: degrees (sigma). stretch: log of the aspect (range).
-    drift, zoom: probability that the camera pans or zooms over the clip. jitter: largest sigma of noise in
-    each frame. bias: sigma of a constant offset of each keypoint. outlier: share of far-off keypoints.
+    annotators (all of Penn Action's) and now and then estimators do. rotation: degrees (sigma). stretch: log of
+    the aspect (range). drift, zoom: probability that the camera pans or zooms over the clip. jitter: largest sigma
+    of noise in each frame. bias: sigma of a constant offset of each keypoint. wander: largest sigma of an offset that
+    changes slowly. confused: largest share of frames in which a left arm or leg is taken for the right one.
+    outlier: share of far-off keypoints.
     drop_points, drop_frames: largest share of single keypoints or whole frames that are lost.
     drop_limb, drop_legs: probability that an arm or leg is lost for a while, or both legs throughout.
     least_score: scores fall to this. crop: least share of the volume's area that is shown.
@@ -42,13 +44,15 @@ class Augmentation:
     stretch: float = 0.15
     drift: float = 0.2
     zoom: float = 0.15
-    jitter: float = 0.015
-    bias: float = 0.012
-    outlier: float = 0.006
-    drop_points: float = 0.1
-    drop_frames: float = 0.15
-    drop_limb: float = 0.1
-    drop_legs: float = 0.06
+    jitter: float = 0.02
+    bias: float = 0.018
+    wander: float = 0.02
+    confused: float = 0.15
+    outlier: float = 0.01
+    drop_points: float = 0.12
+    drop_frames: float = 0.2
+    drop_limb: float = 0.15
+    drop_legs: float = 0.08
     least_score: float = 0.45
     crop: float = 0.56
     still: float = 0.0
@@ -56,8 +60,8 @@ class Augmentation:
 
     def scaled(self, strength: float) -> Augmentation:
         """Everything that imitates estimated poses, stronger or weaker; the paper's own flip and crop stay."""
-        amounts = ["hold", "rotation", "stretch", "drift", "zoom", "jitter", "bias", "outlier"]
-        amounts += ["drop_points", "drop_frames", "drop_limb", "drop_legs"]
+        amounts = ["hold", "rotation", "stretch", "drift", "zoom", "jitter", "bias", "wander"]
+        amounts += ["confused", "outlier", "drop_points", "drop_frames", "drop_limb", "drop_legs"]
         return replace(
             self,
             **{name: strength * getattr(self, name) for name in amounts},
@@ -86,6 +90,7 @@ class Augmenter:
         keypoints, center, size = normalise(batch.keypoints, batch.scores)
         keypoints, scores, spliced = self.splice(keypoints, batch.scores, batch.labels)
         scores = self.lose_keypoints(scores)
+        keypoints, scores = self.confuse(keypoints, scores)
         keypoints = self.disturb(self.film(keypoints))
         keypoints, scores = self.mirror(keypoints, scores)
         keypoints = keypoints * size + center
@@ -107,16 +112,21 @@ class Augmenter:
         return frames.long().clamp(min=0).minimum(lengths[:, None] - 1)
 
     def splice(self, keypoints: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Some bodies on the legs of the sequence before them: (keypoints, scores, (N,) bool which)."""
+        """Some bodies on the legs of the sequence before them: (keypoints, scores, (N,) bool which).
+
+        Where the hips of either are absent, nothing tells where the legs belong, and they are lost.
+        """
         legs = [i for i, name in enumerate(self.layout.keypoints) if name.endswith(("hip", "knee", "ankle"))]
         hips = [i for i, name in enumerate(self.layout.keypoints) if name.endswith("hip")]
         spliced = self._chance(self.options.spliced, len(labels)) & (labels != labels.roll(1))
         pelvis = keypoints[:, :, :, hips].mean(dim=3, keepdim=True)
         others = (keypoints - pelvis).roll(1, 0)[:, :, :, legs] + pelvis
+        fits = (scores[..., hips] > 0).all(dim=3, keepdim=True)
+        other_scores = torch.where(fits & fits.roll(1, 0), scores.roll(1, 0)[..., legs], 0)
         chosen = spliced[:, None, None, None]
         keypoints, scores = keypoints.clone(), scores.clone()
         keypoints[:, :, :, legs] = torch.where(chosen[..., None], others, keypoints[:, :, :, legs])
-        scores[:, :, :, legs] = torch.where(chosen, scores.roll(1, 0)[:, :, :, legs], scores[:, :, :, legs])
+        scores[:, :, :, legs] = torch.where(chosen, other_scores, scores[:, :, :, legs])
         return keypoints, scores, spliced
 
     def film(self, keypoints: Tensor) -> Tensor:
@@ -143,8 +153,29 @@ class Augmenter:
         spread = torch.ones(k, 1, device=self.device)
         spread[0] = 2.0
         keypoints = keypoints + o.bias * spread * self._normal(n, m, 1, k, 2)
+        keypoints = keypoints + o.wander * self._uniform(n, 1, 1, 1, 1) * self._slow_noise(n, m, t, k)
         far = self._chance(o.outlier, n, m, t, k, 1)
         return keypoints + 0.15 * far * self._normal(n, m, t, k, 2)
+
+    def _slow_noise(self, n: int, m: int, t: int, k: int) -> Tensor:
+        """(n, m, t, k, 2) of about unit variance, from five values along the time with straight lines between."""
+        values = self._normal(n, m * k * 2, 5)
+        between = nn.functional.interpolate(values, t, mode="linear", align_corners=True)
+        return between.unflatten(1, (m, k, 2)).permute(0, 1, 4, 2, 3)
+
+    def confuse(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Arms or legs whose sides an estimator exchanges for some frames."""
+        n, m, t, _, _ = keypoints.shape
+        order = torch.tensor(self.layout.mirrored_order, device=self.device)
+        for names in (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")):
+            part = torch.tensor([name.endswith(names) for name in self.layout.keypoints], device=self.device)
+            # Each mistake lasts three frames.
+            begun = self._chance(self.options.confused / 3 * self._uniform(n, 1, 1) ** 2, n, m, t)
+            confused = begun | begun.roll(1, 2) | begun.roll(2, 2)
+            exchanged = confused[..., None] & part
+            keypoints = torch.where(exchanged[..., None], keypoints[:, :, :, order], keypoints)
+            scores = torch.where(exchanged, scores[..., order], scores)
+        return keypoints, scores
 
     def mirror(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The mirror image, whose left is the right of the body; and the names of the sides exchanged."""

@@ -29,12 +29,14 @@ class LabelledPoses:
 @dataclass(frozen=True)
 class TrainingData:
     """labels: of the classifier. train, validation: sequences with the index of their label. unknown: sequences of
-    classes that are not learnt, which the classifier should refuse."""
+    classes that are not learnt, which the classifier should refuse. left_out: how many sequences to train on have
+    not a single keypoint."""
 
     labels: list[str]
     train: list[Item]
     validation: list[Item]
     unknown: list[Annotation]
+    left_out: int = 0
 
 
 def read_training_data(
@@ -59,7 +61,8 @@ def read_training_data(
     refused = {aliases.get(name, name) for name in unknown}
     learnt = [name for name in united if name not in refused]
     if len(learnt) < 2:
-        raise InputError(f"there is only the class {learnt[0] if learnt else 'of nothing'!r}; two are needed")
+        found = f"only the class {learnt[0]!r}" if learnt else "no class to learn"
+        raise InputError(f"there is {found}; two are needed")
     order = [*learnt, *(name for name in united if name in refused)]
     share = _share(validation)
     rng = np.random.default_rng(seed)
@@ -83,6 +86,7 @@ def read_training_data(
         train=[item for item in usable if item[1] < len(learnt)],
         validation=[item for item in held_out if item[1] < len(learnt)],
         unknown=[annotation for annotation, label in [*usable, *held_out] if label >= len(learnt)],
+        left_out=len(train) - len(usable),
     )
 
 

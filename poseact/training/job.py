@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,20 +29,23 @@ from .evaluation import Evaluation, predict_probabilities
 from .loop import EpochReport, Trainer, TrainOptions
 
 Log = Callable[[str], None]
+# Told how many videos are done, of how many, and the name of the one that is next.
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """poses, labels, train_splits: for each pose file in turn; one split serves all files; instead of a file, a
-    folder class_name/video, see `folder`. validation: the name of a split, or the share of the training sequences
-    that is held out. aliases: other names of classes. unknown: classes that are not learnt but refused.
-    window: seconds; None: the median length of the training sequences. init: a bundle to train on from; freeze:
-    train only the head. augment: how strongly estimated poses are imitated, 1 as shipped. negatives: share of
-    sequences that are made into no action. calibrate_like: a bundle whose temperature and threshold hold here."""
+    """poses, labels, train_splits: for each pose file in turn; a label file of None is the one beside it; one split
+    serves all files; instead of a file, a folder class_name/video, see `folder`. validation: the name of a split, or
+    the share of the training sequences that is held out. aliases: other names of classes. unknown: classes that are
+    not learnt but refused. window: seconds; None: the median length of the training sequences. init: a bundle to train
+    on from; freeze: train only the head. augment: how strongly estimated poses are imitated, 1 as shipped. negatives:
+    share of sequences that are made into no action. calibrate_like: a bundle whose temperature and threshold hold
+    here."""
 
     poses: Sequence[Path]
     output: Path
-    labels: Sequence[Path] = ()
+    labels: Sequence[Path | None] = ()
     train_splits: Sequence[str] = ("train",)
     validation: str = "0.1"
     aliases: dict[str, str] = field(default_factory=dict)
@@ -132,16 +136,18 @@ class TrainingJob:
         )
 
 
-def train_bundle(job: TrainingJob, log: Log = lambda text: None) -> Iterator[EpochReport]:
+def train_bundle(
+    job: TrainingJob, log: Log | None = None, on_extraction: Progress | None = None
+) -> Iterator[EpochReport]:
     """Train, telling of each epoch, and write the bundle, its card and its log at the end.
 
-    Raises InputError, UsageError, OutputError, ModelError.
+    on_extraction: told of each video of a folder whose poses are extracted. Raises InputError, UsageError,
+    OutputError, ModelError.
     """
+    log = log or (lambda text: None)
     device = choose_device(job.device)
-    sources = [
-        LabelledPoses(path, find_names(path, labels), split)
-        for path, labels, split in zip(job.poses, job.labels or [None] * len(job.poses), job.splits, strict=True)
-    ]
+    alike = load_bundle(job.calibrate_like, torch.device("cpu"))[1] if job.calibrate_like else None
+    sources = [_source(job, index, on_extraction) for index in range(len(job.poses))]
     data = read_training_data(sources, job.validation, job.aliases, job.unknown, job.planes, job.seed)
     layout = LAYOUTS[job.layout]
     train_set = build_dataset(*_columns(data.train), layout)
@@ -150,6 +156,8 @@ def train_bundle(job: TrainingJob, log: Log = lambda text: None) -> Iterator[Epo
         f"{len(data.train)} sequences to train on, {len(data.validation)} to validate on, {len(data.labels)} labels, "
         f"{job.net} on {job.modality}s, {device}"
     )
+    if data.left_out:
+        log(f"{data.left_out} sequences without a single keypoint are left out")
     options = job.options(len(data.train))
     if job.restart:
         job.checkpoint.unlink(missing_ok=True)
@@ -163,11 +171,31 @@ def train_bundle(job: TrainingJob, log: Log = lambda text: None) -> Iterator[Epo
         history.add(report)
         yield report
     info = _describe(job, data, options)
-    info, evaluation = _judge(job, trainer, data, info)
+    info, evaluation = _judge(trainer, data, info, alike)
     save_bundle(trainer.result, info, job.output)
     write_card(info, job, len(data.train), evaluation)
     job.checkpoint.unlink(missing_ok=True)
     log(f"wrote {job.output}" + (f"; validation top-1 {evaluation.top1:.1%}" if evaluation else ""))
+
+
+def _source(job: TrainingJob, index: int, on_extraction: Progress | None) -> LabelledPoses:
+    """The pose file at that place, extracted first if a folder of videos stands there."""
+    path, split = job.poses[index], job.splits[index]
+    if not path.is_dir():
+        return LabelledPoses(path, find_names(path, job.labels[index] if job.labels else None), split)
+    # Only this needs the parts that read videos.
+    from ..extract import PoseStages
+    from .folder import SPLIT, poses_of_folder
+
+    cache = job.output.with_name(f"{path.resolve().name}-poses.pkl")
+    poses_of_folder(
+        path,
+        cache,
+        PoseStages(device=job.device),
+        subjects=job.subjects or 1,
+        on_progress=on_extraction,
+    )
+    return LabelledPoses(cache, find_names(cache, None), SPLIT)
 
 
 def make_net(job: TrainingJob, labels: Sequence[str], log: Log) -> Recogniser:
@@ -182,7 +210,9 @@ def make_net(job: TrainingJob, labels: Sequence[str], log: Log) -> Recogniser:
     weights, info = load_weights(job.init)
     for what, theirs, ours in (("net", info.net, job.net), ("modality", info.modality, job.modality)):
         if theirs and theirs != ours:
-            raise UsageError(f"--init {job.init} is a {theirs}, but the training's {what} is {ours}; add --{what} {theirs}")
+            raise UsageError(
+                f"--init {job.init} is a {theirs}, but the training's {what} is {ours}; add --{what} {theirs}"
+            )
     if list(info.labels) != list(labels):
         weights = {name: value for name, value in weights.items() if not name.startswith("cls_head.")}
         log(f"the head of {job.init} knows other labels, so it is trained anew")
@@ -200,12 +230,11 @@ def _columns(items: Sequence[Item]) -> tuple[list, list[int]]:
 
 
 def _judge(
-    job: TrainingJob, trainer: Trainer, data: TrainingData, info: BundleInfo
+    trainer: Trainer, data: TrainingData, info: BundleInfo, alike: BundleInfo | None
 ) -> tuple[BundleInfo, Evaluation | None]:
-    """Calibrate and evaluate on the validation sequences, if there are any."""
-    if job.calibrate_like:
-        _, model = load_bundle(job.calibrate_like, torch.device("cpu"))
-        info = replace(info, temperature=model.temperature, rejection_threshold=model.rejection_threshold)
+    """Calibrate and evaluate on the validation sequences, if there are any; `alike` gives what they do not."""
+    if alike:
+        info = replace(info, temperature=alike.temperature, rejection_threshold=alike.rejection_threshold)
     if not trainer.validation_set:
         return info, None
     probabilities = _probabilities(trainer, trainer.validation_set)
@@ -214,9 +243,11 @@ def _judge(
     if data.unknown:
         strangers = build_dataset(data.unknown, [0] * len(data.unknown), trainer.train_set.layout)
         unknown = _probabilities(trainer, strangers.to(trainer.device))
-    if not job.calibrate_like:
-        temperature, threshold = calibrate(probabilities, truth, unknown)
-        info = replace(info, temperature=round(temperature, 4), rejection_threshold=round(threshold, 4))
+    temperature, threshold = calibrate(probabilities, truth, unknown)
+    info = replace(info, temperature=round(temperature, 4))
+    if not alike:
+        threshold = math.floor(threshold * 1e4) / 1e4  # rounded up it would refuse what it was to keep
+        info = replace(info, rejection_threshold=threshold)
     evaluation = Evaluation(
         labels=info.labels,
         names=tuple(annotation.name for annotation, _ in data.validation),
@@ -228,9 +259,7 @@ def _judge(
 
 def _probabilities(trainer: Trainer, dataset: PoseDataset) -> np.ndarray:
     options = trainer.options
-    found = predict_probabilities(
-        trainer.result, dataset, options.rule, options.clip_len, limbs=options.limbs or None
-    )
+    found = predict_probabilities(trainer.result, dataset, options.rule, options.clip_len, limbs=options.limbs or None)
     return found.cpu().numpy()
 
 

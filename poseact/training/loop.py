@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..errors import ModelError, OutputError, UsageError
 from ..files import written_aside
@@ -86,6 +85,9 @@ class Trainer:
     ):
         self.options = options
         self.device = torch.device(device)
+        if self.device.type == "cuda":
+            # All batches have one shape, so the fastest kernels are worth finding.
+            torch.backends.cudnn.benchmark = True
         self.net = net.to(self.device)
         self.train_set = train.to(self.device)
         self.validation_set = validation.to(self.device) if validation else None
@@ -253,6 +255,6 @@ def soft_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tens
 def out_of_memory(batch_size: int) -> str:
     """What to tell when a batch did not fit into a GPU's memory."""
     smaller = 1 << max(0, (batch_size // 2).bit_length() - 1)
-    if batch_size <= 1:
-        return "the GPU's memory does not hold a single clip; free it, or use --device cpu"
+    if smaller < 2:  # batch norm needs two clips
+        return f"the GPU's memory does not hold a batch of {batch_size}; free it, or use --device cpu"
     return f"the GPU's memory does not hold a batch of {batch_size}; try --batch-size {smaller}"

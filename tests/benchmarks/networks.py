@@ -1,0 +1,111 @@
+"""How fast the networks run, against PYSKL's form of them: 3D convolutions, eager, float32 (on a GPU TF32).
+
+    python tests/benchmarks/networks.py                             # one clip on this CPU
+    python tests/benchmarks/networks.py --device cuda --batch 32 --train [--compile]
+
+Runs of all forms take turns, so that what else the machine does falls on all of them; figures are medians.
+"""
+
+import argparse
+import copy
+import statistics
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from poseact.cli import keep_freed_memory
+from poseact.nets import NETS
+from poseact.nets.conv import plain_form
+from poseact.nets.freeze import freeze, has_bfloat16
+
+
+def inference_forms(net: nn.Module, volume: torch.Tensor, compiled: bool) -> dict:
+    device = volume.device
+    peer = plain_form(net).eval()
+    forms = {"peer: 3D, eager, float32": (peer, volume.contiguous())}
+    half = [torch.float16, torch.bfloat16] if device.type == "cuda" else [torch.bfloat16] * has_bfloat16()
+    for dtype in (torch.float32, *half):
+        fast = freeze(torch.jit.script(copy.deepcopy(net).eval()), device, dtype)
+        forms[f"ours: frozen, {str(dtype)[6:]}"] = (fast, volume.to(dtype))
+    if compiled:
+        forms["ours: compiled, float16"] = (torch.compile(copy.deepcopy(net).eval().half()), volume.half())
+    return {name: _inferring(form, volume) for name, (form, volume) in forms.items()}
+
+
+def _inferring(form: nn.Module, volume: torch.Tensor):
+    def run():
+        with torch.inference_mode():
+            form(volume)
+
+    return run
+
+
+def training_forms(net: nn.Module, volume: torch.Tensor, compiled: bool) -> dict:
+    forms = {"peer: 3D, eager, float32": _training(plain_form(net), volume, False, False)}
+    forms["ours: 2D, bfloat16"] = _training(copy.deepcopy(net), volume.bfloat16(), True, False)
+    if compiled:
+        forms["ours: 2D, bfloat16, compiled"] = _training(copy.deepcopy(net), volume.bfloat16(), True, True)
+    return forms
+
+
+def _training(net: nn.Module, volume: torch.Tensor, amp: bool, compiled: bool):
+    device, net = volume.device.type, net.train()
+    labels = torch.arange(len(volume), device=volume.device) % 60
+    fused = {"fused": True} if amp and device == "cuda" else {}
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=3e-4, nesterov=True, **fused)
+    forward = torch.compile(net) if compiled else net
+
+    def run():
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=amp):
+            logits = forward(volume)
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+
+    return run
+
+
+def measure(forms: dict, rounds: int, cuda: bool) -> None:
+    times = {name: [] for name in forms}
+    for _ in range(rounds + 3):
+        for name, run in forms.items():
+            started = time.perf_counter()
+            run()
+            if cuda:
+                torch.cuda.synchronize()
+            times[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(found[3:]) for name, found in times.items()}
+    peer = next(iter(medians.values()))
+    for name, median in medians.items():
+        print(f"  {name:32} {1e3 * median:8.1f} ms   {peer / median:5.2f} times the peer's speed", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", default="slowonly,x3d-s,c3d-s")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    cuda = arguments.device.startswith("cuda")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    for name in arguments.nets.split(","):
+        net = NETS[name].build(17, 60).to(arguments.device)
+        shape = (arguments.batch, 17, NETS[name].clip_len, *NETS[name].size)
+        volume = torch.rand(shape, device=arguments.device)
+        volume = volume * (volume > 0.99)
+        print(f"{name}, batch {arguments.batch}, {arguments.device}, inference", flush=True)
+        measure(inference_forms(net, volume, arguments.compile), arguments.rounds, cuda)
+        if arguments.train:
+            print(f"{name}, batch {arguments.batch}, {arguments.device}, training step", flush=True)
+            measure(training_forms(net, volume, arguments.compile), arguments.rounds, cuda)
+
+
+if __name__ == "__main__":
+    main()
