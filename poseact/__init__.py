@@ -9,9 +9,12 @@ How data flows; a stage knows the type it takes and the type it gives, never its
     video ─Frame─▶ detect ─boxes─▶ pose ─keypoints─▶ track ─PoseSequence─▶ sampling, heatmaps
                                                      sinks ◀─ClipLabel─ classifier ◀─volume─┘
 
-`pipeline` chains them, `zoo` finds the models, `yolo` is the one place that imports Ultralytics,
-`device` chooses the processor, `files` writes so that nobody sees half a file, `errors` draws the error tree,
-`training` makes bundles from labelled poses, `cli` is a thin shell over all of it.
+`extract` chains the part left of the PoseSequence, `pipeline` all of it. `nets` holds the networks, `bundle` the file
+that a classifier is, `checkpoints` and `modality` turn those of PYSKL and MMAction2 into one, `onnx` turns one into
+ONNX. `poses` reads and writes the pickles of poses, `planes` makes 3D poses flat, `zoo` finds the models, `yolo` is
+the one place that imports Ultralytics, `device` chooses the processor, `files` writes so that nobody sees half a file,
+`errors` draws the error tree, `training` makes bundles from labelled poses and measures them, `cli` is a thin shell
+over all of it.
 """
 
 from __future__ import annotations
@@ -22,34 +25,48 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .classifier import Classifier, Ensemble, load_classifier
     from .clips import ClipLabel, LabelScore
     from .errors import PoseActError
+    from .extract import PoseStages, extract_poses
     from .pipeline import Options, Pipeline
-    from .poses import PoseSequence, load_poses
+    from .poses import PoseSequence, load_poses, save_poses
     from .sampling import Window
 
 # torch takes seconds to import, so a name is loaded when it is first asked for.
 _HOMES = {
+    "Classifier": "classifier",
     "ClipLabel": "clips",
+    "Ensemble": "classifier",
     "LabelScore": "clips",
     "Options": "pipeline",
     "Pipeline": "pipeline",
     "PoseActError": "errors",
     "PoseSequence": "poses",
+    "PoseStages": "extract",
     "Window": "sampling",
+    "extract_poses": "extract",
+    "load_classifier": "classifier",
     "load_poses": "poses",
+    "save_poses": "poses",
 }
 
 __all__ = [
+    "Classifier",
     "ClipLabel",
+    "Ensemble",
     "LabelScore",
     "Options",
     "Pipeline",
     "PoseActError",
     "PoseSequence",
+    "PoseStages",
     "Window",
     "__version__",
+    "extract_poses",
+    "load_classifier",
     "load_poses",
+    "save_poses",
 ]
 
 

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from .errors import ModelError
+from .errors import ModelError, UsageError
 from .files import written_aside
 
 Part = Literal["classifier", "pose", "detector"]
@@ -105,10 +105,13 @@ def resolve(name_or_path: str, part: Part, announce: Callable[[str], None] | Non
 
 
 def resolve_all(names_or_paths: str, part: Part, announce: Callable[[str], None] | None = None) -> list[Path]:
-    """As `resolve`, of several names or paths between commas."""
+    """As `resolve`, of several names or paths between commas. Raises UsageError for one that is empty."""
     if os.path.isfile(names_or_paths):  # a comma can be part of a name
         return [Path(names_or_paths)]
-    return [resolve(text.strip(), part, announce) for text in names_or_paths.split(",")]
+    names = [text.strip() for text in names_or_paths.split(",")]
+    if not all(names):
+        raise UsageError(f"{names_or_paths!r} names one {part} too few for its commas")
+    return [resolve(name, part, announce) for name in names]
 
 
 def _verified(model: Model, announce: Callable[[str], None] | None) -> Path:

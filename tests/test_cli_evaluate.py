@@ -180,7 +180,7 @@ def test_bundles_that_are_none(poses, tmp_path, make_bundle):
     one_sentence(bad(4, text, poses), "not a classifier bundle")
     one_sentence(bad(4, tmp_path / "no.pt", poses), "no classifier named", "no.pt")
     one_sentence(bad(4, f"{make_bundle()},nope", poses), "no classifier named 'nope'")
-    one_sentence(bad(2, f"{make_bundle()},", poses), "names one bundle too few")
+    one_sentence(bad(2, f"{make_bundle()},", poses), "names one classifier too few")
 
 
 @pytest.mark.parametrize(

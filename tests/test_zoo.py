@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from poseact import zoo
-from poseact.errors import ModelError
+from poseact.errors import ModelError, UsageError
 from poseact.zoo import Model, registry, resolve
 
 CONTENT = b"weights of a network"
@@ -73,9 +73,22 @@ def serve():
         server.server_close()
 
 
+CLASSIFIERS = zoo.DEFAULT_CLASSIFIER.split(",")
+
+
+def test_several_between_commas_are_resolved_in_turn(tmp_path):
+    odd = tmp_path / "a,b.pt"
+    odd.write_bytes(b"anything")
+    assert zoo.resolve_all(str(odd), "classifier") == [odd]
+    assert [path.stem for path in zoo.resolve_all(zoo.DEFAULT_CLASSIFIER, "classifier")] == CLASSIFIERS
+    with pytest.raises(UsageError, match="names one classifier too few for its commas"):
+        zoo.resolve_all(f"{CLASSIFIERS[0]},", "classifier")
+
+
 def test_the_registry_knows_the_default_models():
     models = registry()
-    assert "classifier" in models[zoo.DEFAULT_CLASSIFIER].parts
+    for name in (*CLASSIFIERS, zoo.FAST_CLASSIFIER):
+        assert "classifier" in models[name].parts
     assert "detector" in models[zoo.DEFAULT_DETECTOR].parts
     assert "pose" in models[zoo.DEFAULT_POSE].parts
     for entry in models.values():
@@ -87,7 +100,7 @@ def test_the_registry_knows_the_default_models():
 
 @pytest.mark.parametrize(
     ("name", "part", "place"),
-    [(zoo.DEFAULT_CLASSIFIER, "classifier", "shipped"), (zoo.DEFAULT_POSE, "pose", "installed")],
+    [*((name, "classifier", "shipped") for name in CLASSIFIERS), (zoo.DEFAULT_POSE, "pose", "installed")],
 )
 def test_the_default_models_are_here_and_are_the_registrys(name, part, place):
     where, path = registry()[name].find()
@@ -122,7 +135,7 @@ def test_an_unknown_name_lists_the_known_ones_of_its_part():
     with pytest.raises(ModelError) as error:
         resolve("actions99", "classifier")
     assert "there is no classifier named 'actions99' and no such file" in str(error.value)
-    assert zoo.DEFAULT_CLASSIFIER in str(error.value)
+    assert all(name in str(error.value) for name in CLASSIFIERS)
     assert zoo.DEFAULT_POSE not in str(error.value)
 
 

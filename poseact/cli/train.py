@@ -27,24 +27,38 @@ Labels = Annotated[
     typer.Option(
         metavar="FILE|auto",
         help="Class names, one a line, for each pickle in turn. auto, the default: POSES_labels.txt beside each.",
+        rich_help_panel="Data",
     ),
 ]
 TrainSplit = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Split to train on, for each pickle in turn.", show_default="train"),
+    typer.Option(
+        metavar="NAME", help="Split to train on, for each pickle in turn.", show_default="train", rich_help_panel="Data"
+    ),
 ]
 ValSplit = Annotated[
     str,
-    typer.Option(metavar="NAME|FRACTION", help="Split to validate on, or the share that is cut from training for it."),
+    typer.Option(
+        metavar="NAME|FRACTION",
+        help="Split to validate on, or the share that is cut from training for it.",
+        rich_help_panel="Data",
+    ),
 ]
 Alias = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=LABEL", help="A class name that means the same as another.")
+    list[str] | None,
+    typer.Option(metavar="NAME=LABEL", help="A class name that means the same as another.", rich_help_panel="Data"),
 ]
 Unknown = Annotated[
     list[str] | None,
-    typer.Option(metavar="CLASS", help="Do not learn this class; fit on it what the bundle should refuse."),
+    typer.Option(
+        metavar="CLASS",
+        help="Do not learn this class; fit on it what the bundle should refuse.",
+        rich_help_panel="Data",
+    ),
 ]
-Planes = Annotated[str, typer.Option(metavar="PLANE,...", help="Onto which planes 3D poses are projected.")]
+Planes = Annotated[
+    str, typer.Option(metavar="PLANE,...", help="Onto which planes 3D poses are projected.", rich_help_panel="Data")
+]
 
 
 class Modality(str, Enum):
@@ -52,27 +66,55 @@ class Modality(str, Enum):
     limb = "limb"
 
 
-NetName = Annotated[str, typer.Option("--net", metavar="NAME", help="`poseact models --nets` lists them.")]
-ModalityName = Annotated[Modality, typer.Option(help="Draw the keypoints, or the limbs between them.")]
-Init = Annotated[
-    Path | None, typer.Option(metavar="BUNDLE", help="Train on from this bundle (fine-tuning).", show_default="anew")
+NetName = Annotated[
+    str, typer.Option("--net", metavar="NAME", help="`poseact models --nets` lists them.", rich_help_panel="Network")
 ]
-Freeze = Annotated[bool, typer.Option("--freeze", help="With --init, train only the head (linear probing).")]
+ModalityName = Annotated[
+    Modality, typer.Option(help="Draw the keypoints, or the limbs between them.", rich_help_panel="Network")
+]
+Init = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="BUNDLE",
+        help="Train on from this bundle (fine-tuning).",
+        show_default="anew",
+        rich_help_panel="Network",
+    ),
+]
+Freeze = Annotated[
+    bool, typer.Option("--freeze", help="With --init, train only the head (linear probing).", rich_help_panel="Network")
+]
 Subjects = Annotated[
     str | None,
-    typer.Option(metavar="N|all", help="People in one volume. Default: the most of any training sequence."),
+    typer.Option(
+        metavar="N|all",
+        help="People in one volume. Default: the most of any training sequence.",
+        rich_help_panel="Data",
+    ),
 ]
-Layout = Annotated[str, typer.Option(metavar="body13|coco17", help="Keypoints that the network sees.")]
+Layout = Annotated[
+    str, typer.Option(metavar="body13|coco17", help="Keypoints that the network sees.", rich_help_panel="Network")
+]
 Window = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help="What a clip should span in video. Default: the median of training."),
+    typer.Option(
+        metavar="SECONDS",
+        help="What a clip should span in video. Default: the median of training.",
+        rich_help_panel="What the bundle says",
+    ),
 ]
-Epochs = Annotated[int, typer.Option(min=1)]
-BatchSize = Annotated[int, typer.Option(min=2)]
-LearningRate = Annotated[float, typer.Option(help="At the start; falls as a cosine.")]
-Balance = Annotated[float, typer.Option(min=0, max=1, help="0: each sequence as often; 1: each class as often.")]
+Epochs = Annotated[int, typer.Option(min=1, rich_help_panel="Recipe")]
+BatchSize = Annotated[int, typer.Option(min=2, rich_help_panel="Recipe")]
+LearningRate = Annotated[float, typer.Option(help="At the start; falls as a cosine.", rich_help_panel="Recipe")]
+Balance = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="0: each sequence as often; 1: each class as often.", rich_help_panel="Recipe"),
+]
 Augment = Annotated[
-    float, typer.Option(min=0, max=2, help="How strongly estimated poses are imitated; 0: only the paper's.")
+    float,
+    typer.Option(
+        min=0, max=2, help="How strongly estimated poses are imitated; 0: only the paper's.", rich_help_panel="Recipe"
+    ),
 ]
 Negatives = Annotated[
     float,
@@ -80,6 +122,7 @@ Negatives = Annotated[
         min=0,
         max=0.9,
         help="Share of sequences made into no action (held still, or two bodies in one), to learn what to refuse.",
+        rich_help_panel="Recipe",
     ),
 ]
 CalibrateLike = Annotated[
@@ -88,13 +131,26 @@ CalibrateLike = Annotated[
         metavar="BUNDLE",
         help="Take the rejection threshold of this one, trained alike with --unknown; without validation its "
         "temperature too.",
+        rich_help_panel="What the bundle says",
     ),
 ]
-Amp = Annotated[bool, typer.Option("--amp/--no-amp", help="On a GPU, compute in bfloat16 where that is exact enough.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the network: a minute, then half as fast again.")]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
-Name = Annotated[str | None, typer.Option(help="The bundle's name. Default: OUT's.")]
-Licence = Annotated[str, typer.Option(help="What the bundle says of its licence.")]
+Amp = Annotated[
+    bool,
+    typer.Option(
+        "--amp/--no-amp", help="On a GPU, compute in bfloat16 where that is exact enough.", rich_help_panel="Recipe"
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Compile the network: a minute, then half as fast again.", rich_help_panel="Recipe"),
+]
+Seed = Annotated[int, typer.Option(help="Of everything random.", rich_help_panel="Recipe")]
+Name = Annotated[
+    str | None, typer.Option(help="The bundle's name. Default: OUT's.", rich_help_panel="What the bundle says")
+]
+Licence = Annotated[
+    str, typer.Option(help="What the bundle says of its licence.", rich_help_panel="What the bundle says")
+]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin anew although a checkpoint is there.")]
 
 

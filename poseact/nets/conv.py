@@ -106,6 +106,7 @@ class Recogniser(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.cls_head = head
+        self.plain = False
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -113,14 +114,17 @@ class Recogniser(nn.Module):
         nn.init.zeros_(head.fc_cls.bias)
 
     def forward(self, volume: Tensor) -> Tensor:
-        return self.cls_head(self.backbone(volume.contiguous(memory_format=torch.channels_last_3d)))
+        if not self.plain:
+            volume = volume.contiguous(memory_format=torch.channels_last_3d)
+        return self.cls_head(self.backbone(volume))
 
 
 def plain_form(net: nn.Module) -> nn.Module:
-    """A copy that runs every kernel as the 3D convolution that it is: what the fast form is measured against."""
+    """A copy that runs every kernel as the 3D convolution that it is, on volumes as they lie in memory, as PYSKL
+    does: what the fast form is measured against."""
     plain = copy.deepcopy(net)
     for module in plain.modules():
-        if isinstance(module, Conv):
+        if isinstance(module, Conv | Recogniser):
             module.plain = True
     return plain
 

@@ -27,7 +27,9 @@ def calibrate(probabilities: np.ndarray, truth: np.ndarray, unknown: np.ndarray 
     (M, n_labels), of clips of other actions, or None. The threshold is the one that parts both best (the shares
     kept and refused add up to the most), yet keeps LEAST_KEPT of the known.
     """
-    temperature = fit_temperature(np.log(np.clip(probabilities, _TINY, 1)), truth)
+    # As if one more clip had been wrong (Laplace's rule): a few clips that are all right prove no certainty.
+    smoothing = 1 / (len(truth) + 2)
+    temperature = fit_temperature(np.log(np.clip(probabilities, _TINY, 1)), truth, smoothing)
     known = calibrated(probabilities, temperature).max(axis=1)
     if unknown is None or not len(unknown):
         return temperature, threshold_at(known, KEPT_WITHOUT_UNKNOWN)

@@ -244,7 +244,7 @@ def sequence_probabilities(
         done += len(indices)
         if progress:
             progress(done, len(dataset))
-    return _mean_by_name([annotation.sequence for annotation in annotations], torch.cat(rows).numpy())
+    return mean_by_name([annotation.sequence for annotation in annotations], torch.cat(rows).numpy())
 
 
 def record_accuracy(bundle: Path, name: str, top1: float) -> None:
@@ -322,7 +322,7 @@ def _within_memory(classify: Callable[[Tensor], Tensor], indices: Tensor, clips:
     raise UsageError(f"a batch of {len(indices) * clips} clips does not fit into the GPU's memory; {cure}")
 
 
-def _mean_by_name(names: Sequence[str], rows: np.ndarray) -> dict[str, np.ndarray]:
+def mean_by_name(names: Sequence[str], rows: np.ndarray) -> dict[str, np.ndarray]:
     """The mean of the rows (N, n_labels) that have the same name, by name, in order of appearance."""
     groups: dict[str, list[int]] = {}
     for index, name in enumerate(names):

@@ -142,6 +142,10 @@ class _Store:
         self.cache = cache
         self.parts = cache.with_name(cache.name + ".parts")
         self.settings = settings
+        if cache.exists() and _SETTINGS not in load_poses(cache).notes:
+            raise OutputError(
+                f"{cache}, where the poses would be kept, is another file; move it, or choose another output"
+            )
         try:
             self.parts.mkdir(exist_ok=True)
         except OSError as error:

@@ -19,13 +19,14 @@ from ..errors import InputError, OutputError, UsageError
 from ..heatmaps import VolumeRule
 from ..nets import find_net
 from ..nets.conv import Recogniser
+from ..poses import Annotation
 from ..skeleton import LAYOUTS
 from .augment import Augmentation
 from .calibrate import calibrate, calibrated
 from .card import TrainingLog, write_card
 from .data import Item, LabelledPoses, TrainingData, find_names, read_training_data
 from .dataset import PoseDataset, build_dataset
-from .evaluation import Evaluation, predict_probabilities
+from .evaluation import Evaluation, mean_by_name, predict_probabilities
 from .loop import EpochReport, Trainer, TrainOptions
 
 Log = Callable[[str], None]
@@ -40,8 +41,8 @@ class TrainingJob:
     the share of the training sequences that is held out. aliases: other names of classes. unknown: classes that are
     not learnt but refused. window: seconds; None: the median length of the training sequences. init: a bundle to train
     on from; freeze: train only the head. augment: how strongly estimated poses are imitated, 1 as shipped. negatives:
-    share of sequences that are made into no action. calibrate_like: a bundle whose temperature and threshold hold
-    here."""
+    share of sequences that are made into no action. calibrate_like: a bundle, trained
+    alike, whose rejection threshold is taken, and without validation its temperature."""
 
     poses: Sequence[Path]
     output: Path
@@ -150,8 +151,8 @@ def train_bundle(
     sources = [_source(job, index, on_extraction) for index in range(len(job.poses))]
     data = read_training_data(sources, job.validation, job.aliases, job.unknown, job.planes, job.seed)
     layout = LAYOUTS[job.layout]
-    train_set = build_dataset(*_columns(data.train), layout)
-    validation_set = build_dataset(*_columns(data.validation), layout) if data.validation else None
+    train_set = build_dataset(*_columns(data.train, job.subjects), layout)
+    validation_set = build_dataset(*_columns(data.validation, job.subjects), layout) if data.validation else None
     log(
         f"{len(data.train)} sequences to train on, {len(data.validation)} to validate on, {len(data.labels)} labels, "
         f"{job.net} on {job.modality}s, {device}"
@@ -181,12 +182,15 @@ def train_bundle(
 def _source(job: TrainingJob, index: int, on_extraction: Progress | None) -> LabelledPoses:
     """The pose file at that place, extracted first if a folder of videos stands there."""
     path, split = job.poses[index], job.splits[index]
+    labels = job.labels[index] if job.labels else None
     if not path.is_dir():
-        return LabelledPoses(path, find_names(path, job.labels[index] if job.labels else None), split)
+        return LabelledPoses(path, find_names(path, labels), split)
     # Only this needs the parts that read videos.
     from ..extract import PoseStages
     from .folder import SPLIT, poses_of_folder
 
+    if labels or split != SPLIT:
+        raise UsageError(f"{path} is a folder of videos: its classes are its folders, and all of it is trained on")
     cache = job.output.with_name(f"{path.resolve().name}-poses.pkl")
     poses_of_folder(
         path,
@@ -225,8 +229,14 @@ def make_net(job: TrainingJob, labels: Sequence[str], log: Log) -> Recogniser:
     return net
 
 
-def _columns(items: Sequence[Item]) -> tuple[list, list[int]]:
-    return [annotation for annotation, _ in items], [label for _, label in items]
+def _columns(items: Sequence[Item], subjects: int | Literal["all"] | None) -> tuple[list[Annotation], list[int]]:
+    """Sequences and labels apart; of more people than `subjects` the first ones, who are the most prominent."""
+    annotations = [annotation for annotation, _ in items]
+    if isinstance(subjects, int):
+        annotations = [
+            replace(a, poses=a.poses.select(list(range(min(subjects, len(a.poses.scores)))))) for a in annotations
+        ]
+    return annotations, [label for _, label in items]
 
 
 def _judge(
@@ -237,12 +247,14 @@ def _judge(
         info = replace(info, temperature=alike.temperature, rejection_threshold=alike.rejection_threshold)
     if not trainer.validation_set:
         return info, None
-    probabilities = _probabilities(trainer, trainer.validation_set)
-    truth = trainer.validation_set.labels.cpu().numpy()
+    # The planes of a 3D sequence are averaged, as `evaluate` does.
+    found = _probabilities(trainer, trainer.validation_set, [annotation for annotation, _ in data.validation])
+    labels = {annotation.sequence: label for annotation, label in data.validation}
+    probabilities, truth = np.stack(list(found.values())), np.array([labels[name] for name in found])
     unknown = None
     if data.unknown:
         strangers = build_dataset(data.unknown, [0] * len(data.unknown), trainer.train_set.layout)
-        unknown = _probabilities(trainer, strangers.to(trainer.device))
+        unknown = np.stack(list(_probabilities(trainer, strangers.to(trainer.device), data.unknown).values()))
     temperature, threshold = calibrate(probabilities, truth, unknown)
     info = replace(info, temperature=round(temperature, 4))
     if not alike:
@@ -250,17 +262,18 @@ def _judge(
         info = replace(info, rejection_threshold=threshold)
     evaluation = Evaluation(
         labels=info.labels,
-        names=tuple(annotation.name for annotation, _ in data.validation),
+        names=tuple(found),
         probabilities=calibrated(probabilities, info.temperature),
         truth=truth,
     )
     return replace(info, accuracy={"validation top-1": round(evaluation.top1, 4)}), evaluation
 
 
-def _probabilities(trainer: Trainer, dataset: PoseDataset) -> np.ndarray:
+def _probabilities(trainer: Trainer, dataset: PoseDataset, annotations: Sequence[Annotation]) -> dict[str, np.ndarray]:
+    """The probabilities (n_labels,) of each sequence by its name."""
     options = trainer.options
     found = predict_probabilities(trainer.result, dataset, options.rule, options.clip_len, limbs=options.limbs or None)
-    return found.cpu().numpy()
+    return mean_by_name([annotation.sequence for annotation in annotations], found.cpu().numpy())
 
 
 def _describe(job: TrainingJob, data: TrainingData, options: TrainOptions) -> BundleInfo:

@@ -197,7 +197,8 @@ class Trainer:
         digest.update(self.device.type.encode())  # the states of their random generators do not fit each other
         for tensor in (self.train_set.keypoints, self.train_set.scores, self.train_set.labels, self.train_set.first):
             digest.update(tensor.cpu().numpy().tobytes())
-        digest.update(repr([(name, tuple(p.shape)) for name, p in self.net.named_parameters()]).encode())
+        for name, weight in self.net.named_parameters():  # as they are at first: of the seed, or of a bundle
+            digest.update(name.encode() + weight.detach().cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def _save(self, path: Path) -> None:

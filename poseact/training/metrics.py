@@ -71,9 +71,10 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     return float(below.mean() / (2 * len(low)))
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+def fit_temperature(logits: ArrayLike, labels: ArrayLike, smoothing: float = 0.0) -> float:
     """The temperature T in [0.05, 20] by which to divide `logits` (N, n_labels), or log-probabilities, so that their
-    softmax gives the labels the least negative log-likelihood."""
+    softmax gives the labels the least negative log-likelihood. smoothing: share of each label that is spread over
+    all, without which T falls to its bound where all labels are right."""
     z, wanted = _filled(logits), np.asarray(labels)
     own = z[np.arange(len(z)), wanted]
     if not np.isfinite(z).all():
@@ -83,7 +84,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         t = math.exp(log_temperature)
         highest = z.max(axis=1)
         log_sum = np.log(np.exp((z - highest[:, None]) / t).sum(axis=1))
-        return float((log_sum + (highest - own) / t).mean())
+        wanted_logit = (1 - smoothing) * own + smoothing * z.mean(axis=1)
+        return float((log_sum + (highest - wanted_logit) / t).mean())
 
     return math.exp(_lowest(loss, math.log(_LEAST_TEMPERATURE), math.log(_GREATEST_TEMPERATURE)))
 
