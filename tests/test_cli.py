@@ -213,6 +213,34 @@ def test_a_wrong_option_ends_with_2(clip, arguments, says):
     one_sentence(err, says)
 
 
+def test_fast_takes_the_small_classifier(clip, monkeypatch):
+    import poseact.pipeline
+    from poseact.zoo import FAST_CLASSIFIER
+
+    loaded = []
+    load = poseact.pipeline.load_classifier
+    monkeypatch.setattr(
+        poseact.pipeline, "load_classifier", lambda paths, *rest: loaded.append(paths) or load(paths, *rest)
+    )
+    assert run("predict", clip, "--fast")[0] == 0
+    assert [[path.stem for path in paths] for paths in loaded] == [[FAST_CLASSIFIER]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--fast", "--classifier", "mine.pt"], "--fast chooses the classifier"),
+        (["--weights", "1,x"], "--weights takes numbers"),
+        (["--weights", "1"], "2 classifiers need as many weights"),
+        (["--precision", "float16", "--device", "cpu"], "float16 is slow"),
+    ],
+)
+def test_choices_that_do_not_go_together_end_with_2(clip, arguments, says):
+    code, out, err = run("predict", clip, *arguments)
+    assert (code, out) == (2, "")
+    one_sentence(err, says)
+
+
 @pytest.mark.parametrize("arguments", [[], ["--top-k", "0"], ["--min-score", "2"], ["--format", "xml"], ["--nope"]])
 def test_wrong_usage_ends_with_2(clip, arguments):
     assert run("predict", *([clip, *arguments] if arguments else []))[0] == 2

@@ -58,6 +58,24 @@ def spans(clips):
     return [(round(c.start, 2), round(c.end, 2)) for c in clips]
 
 
+def test_two_bundles_are_averaged_with_their_weights(five_seconds, make_bundle, tmp_path):
+    one = make_bundle()
+    other = make_bundle(tmp_path / "other.pt", labels=("right_shoulder", "head", "left_shoulder"))  # so it is wrong
+    actors = Actors((20, 100, NOSE, *ALWAYS))
+
+    def score(classifier, weights=None):
+        pipeline = Pipeline(classifier, weights=weights, detector=actors.detect, pose=actors, device="cpu")
+        (clip,) = list(pipeline.stream(five_seconds))[:1]
+        return {each.label: each.score for each in clip.top}
+
+    alone, wrong = score(one), score(other)
+    both, weighted = score(f"{one},{other}"), score(f"{one},{other}", [3, 1])
+    for name in alone:
+        assert both[name] == pytest.approx((alone[name] + wrong[name]) / 2, abs=1e-6)
+        assert weighted[name] == pytest.approx(0.75 * alone[name] + 0.25 * wrong[name], abs=1e-6)
+    assert alone["head"] > 0.9 > 0.1 > wrong["head"]
+
+
 @pytest.fixture
 def five_seconds(tmp_path, draw_video):
     return draw_video(tmp_path / "five.mp4", 125, fps=25, size=(320, 240))
