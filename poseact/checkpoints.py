@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from . import __version__
 from .bundle import METADATA_FILE, BundleInfo, save_bundle
-from .errors import InputError, ModelError, OutputError, UsageError
+from .errors import InputError, ModelError, UsageError
+from .files import check_output
 from .heatmaps import PYSKL_RULE
 from .modality import Modality, guess_modality
 from .nets import NETS, find_net
@@ -80,17 +82,6 @@ class Architecture:
     size: tuple[int, int]
 
 
-def check_output(output: Path, sources: Iterable[Path]) -> None:
-    """Raises OutputError if a file cannot be written there, UsageError if it would overwrite one of the sources."""
-    folder = output.absolute().parent
-    if not folder.is_dir():
-        raise OutputError(f"the folder of {output} does not exist; make it first")
-    if output.is_dir() or not os.access(folder, os.W_OK):
-        raise OutputError(f"{output} cannot be written: it is a folder, or its folder is not yours to write")
-    if any(output.exists() and source.exists() and output.samefile(source) for source in sources):
-        raise UsageError(f"{output} would overwrite what it is made from; choose another name")
-
-
 def export_checkpoint(job: ExportJob, log: Callable[[str], None] = lambda text: None) -> BundleInfo:
     """Write a checkpoint as a bundle, in float32, and return what the bundle says of itself.
 
@@ -99,9 +90,6 @@ def export_checkpoint(job: ExportJob, log: Callable[[str], None] = lambda text: 
     """
     state = read_checkpoint(job.checkpoint)
     labels = read_labels(job.labels)
-    if len(set(labels)) < len(labels):
-        twice = next(label for label in labels if labels.count(label) > 1)
-        raise InputError(f"{job.labels} has {twice!r} more than once; a classifier's labels must differ")
     found = identify(state, job.net, job.checkpoint)
     n_labels = _n_labels(state)
     if n_labels != len(labels):
@@ -131,6 +119,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path} is no checkpoint: it holds no state dict of weights")
     weights = {}
     for name, value in state.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_complex() or not value.numel():
+            raise ModelError(f"{path} cannot be used: {name} is empty, or no plain array of real numbers")
         bare = str(name).removeprefix("module.")
         if not bare.startswith("data_preprocessor."):
             weights[bare] = value.float() if value.is_floating_point() else value
@@ -169,13 +159,15 @@ def identify(state: Mapping[str, Tensor], net: str = "auto", source: Path | str 
 
 def _load(path: Path) -> Any:
     if not path.is_file():
-        raise ModelError(f"{path} does not exist")
+        raise ModelError(f"{path} is a folder" if path.is_dir() else f"{path} does not exist")
+    if not os.access(path, os.R_OK):
+        raise ModelError(f"{path} cannot be read; change its permissions")
     if _archived(path, "/code/"):
         raise ModelError(f"{path} is TorchScript; export takes a checkpoint of PYSKL or MMAction2")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch asks to be told of pickles that it did not write
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file that is no pickle can raise anything
         refused = _REFUSED.search(str(error))
         if refused:
@@ -201,7 +193,7 @@ def _named(name: str) -> Architecture:
 
 def _sized(kind: str, state: Mapping[str, Tensor]) -> Architecture:
     """A network of that kind with the width of the stem and as many stages and blocks as there are."""
-    width = len(state[_STEMS[kind]])
+    width = _length(state[_STEMS[kind]])
     build: Callable[..., Recogniser]
     if kind == "c3d":
         depth: tuple[int, ...] = (4 if _FOURTH_STAGE in state else 3,)
@@ -231,7 +223,11 @@ def _in_channels(state: Mapping[str, Tensor]) -> int:
 
 def _n_labels(state: Mapping[str, Tensor]) -> int:
     weight = state.get(_CLASS_WEIGHT)
-    return 1 if weight is None or not weight.dim() else len(weight)
+    return 1 if weight is None else _length(weight)
+
+
+def _length(weight: Tensor) -> int:
+    return len(weight) if weight.dim() else 1
 
 
 def _differences(architecture: Architecture, found: Mapping[str, Tensor]) -> str:

@@ -304,6 +304,24 @@ def test_weights_that_are_no_numbers_are_refused(job, state, value):
 
 
 @pytest.mark.parametrize(
+    "broken",
+    [
+        lambda weight: torch.tensor(1.0),
+        lambda weight: weight[:0],
+        lambda weight: weight.to_sparse(),
+        lambda weight: weight.to(torch.complex64),
+        lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+    ],
+    ids=["scalar", "empty", "sparse", "complex", "quantised"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_weights_of_another_kind_are_refused(job, state, broken):
+    name = "backbone.conv1.conv.weight"
+    torch.save({**state, name: broken(state[name])}, job.checkpoint)
+    refused(job, ModelError, name)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [("a\nb", ("2 class names", "tells 3 apart")), ("a\nb\na", ("'a' more than once",)), ("", ("no class names",))],
 )

@@ -10,6 +10,7 @@ from test_cli import one_sentence, run
 from test_evaluation import NAMES, pose_file, row
 
 from poseact.bundle import load_bundle
+from poseact.training.labels import labels_beside
 
 ROWS = [row("a", 0), row("b", 0, bright=1), row("c", 1, people=2), row("d", 2, frames=3)]
 ACCURACIES = {"head": 0.5, "left_shoulder": 1.0, "right_shoulder": 1.0}
@@ -210,13 +211,23 @@ def test_values_out_of_range(make_bundle, poses, options):
 def test_nothing_is_overwritten(make_bundle, poses, tmp_path):
     bundle = make_bundle()
     before = poses.read_bytes(), bundle.read_bytes()
-    for output in (poses, bundle):
+    for output in (poses, bundle, labels_beside(poses)):
         one_sentence(bad(2, bundle, poses, "--scores", output), "would overwrite")
+    both = tmp_path / "both.png"
+    one_sentence(bad(2, bundle, poses, "--scores", both, "--figure", both), "would overwrite")
+    one_sentence(bad(5, bundle, poses, "--scores", "/dev/null"), "a folder or a device")
+    one_sentence(bad(3, bundle, poses, "--ood", tmp_path / "no.pkl"), "--ood", "is no file")
     one_sentence(bad(5, bundle, poses, "--scores", tmp_path / "no" / "s.json"), "make it first")
     one_sentence(bad(5, bundle, poses, "--scores", tmp_path), "is a folder")
     one_sentence(bad(2, f"{bundle},{bundle}", poses, "--record", "x"), "--record")
     one_sentence(bad(2, "actions27-slowonly-joint", poses, "--record", "x"), "--record")
     assert (poses.read_bytes(), bundle.read_bytes()) == before
+
+
+def test_a_bundle_that_answers_with_nan_is_told_rather_than_measured(make_bundle, poses):
+    """NaN sorts as the first class, which would be right of all sequences of that class."""
+    bundle = make_bundle(temperature=1e-40)
+    assert "NaN" in bad(4, bundle, poses)
 
 
 def test_the_shipped_names_are_used(poses):

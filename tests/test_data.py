@@ -1,5 +1,6 @@
 """What a training reads: sequences as tensors, class names, and what is held out."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ from small import WRIST, dataset_of, example, person, pose_file, poses
 from poseact.errors import InputError, UsageError
 from poseact.poses import Annotation
 from poseact.skeleton import BODY13, COCO17
-from poseact.training.data import LabelledPoses, find_names, hold_out, read_training_data
+from poseact.training.data import (
+    LabelledPoses,
+    check_layouts,
+    count_sequences,
+    find_names,
+    hold_out,
+    read_training_data,
+)
 from poseact.training.dataset import build_dataset, training_poses
 from poseact.training.labels import label_indices, labels_beside, read_labels, unite
 
@@ -112,13 +120,18 @@ def test_a_label_without_a_name_is_an_input_error(label, message):
 def test_class_names_are_lines_of_a_file(tmp_path):
     path = labels_beside(tmp_path / "my.pkl")
     assert path == tmp_path / "my_labels.txt"
-    path.write_text("wave\n\n  jump rope \n", encoding="utf-8")
+    path.write_text("\ufeffwave\n\n  jump rope \n", encoding="utf-8")
     assert read_labels(path) == ["wave", "jump rope"]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot be read: No such file"), (b"\xff\xfe\x00", "it is not text"), (b"\n \n", "holds no class names")],
+    [
+        (None, "cannot be read: No such file"),
+        (b"\xff\xfe\x00", "it is not text"),
+        (b"\n \n", "holds no class names"),
+        (b"wave\njump\nwave\n", "has 'wave' more than once"),
+    ],
 )
 def test_class_names_that_cannot_be_read_are_an_input_error(tmp_path, content, message):
     path = tmp_path / "my_labels.txt"
@@ -207,6 +220,54 @@ def test_unknown_classes_are_not_learnt(sources):
     first = read_training_data(sources[:1], "test", {}, unknown=["stand"])
     assert first.labels == ["wave", "salute"]
     assert labels_of(first.train) == [0, 1, 0, 1, 0]
+
+
+def test_two_files_may_have_the_same_names(sources, tmp_path):
+    (tmp_path / "twin").mkdir()
+    names = [f"seq{i}" for i in range(4)]
+    twin = pose_file(tmp_path / "twin" / "a.pkl", names, {"train": names})
+    data = read_training_data([sources[0], LabelledPoses(twin, ["stand", "wave"], "train")], "0", {})
+    assert count_sequences(data.train) == len(data.train) == 12
+
+
+def test_what_flatters_or_is_never_seen_is_warned_of(tmp_path, caplog):
+    names = ["s", "t", "u", "v"]
+    splits = {"train": names, "test": names[1:3], "none": []}
+    path = pose_file(tmp_path / "a.pkl", names, splits, classes=["stand", "wave", "jump"])
+    source = LabelledPoses(path, find_names(path, None), "train")
+    read_training_data([source], "test", {})
+    assert "2 of the sequences to validate on are trained on too" in caplog.text
+    assert "no sequence to train on is of the class jump" in caplog.text
+    caplog.clear()
+    read_training_data([source], "0", {}, unknown=["jump"])
+    assert "--unknown only leaves its classes out" in caplog.text
+    with pytest.raises(InputError, match="the split 'none' is empty, so there is nothing to validate on"):
+        read_training_data([source], "none", {})
+
+
+def test_poses_without_a_keypoint_are_nothing_to_train_on(tmp_path):
+    path = pose_file(tmp_path / "a.pkl", ["s", "t"], {"train": ["s", "t"]})
+    content = pickle.loads(path.read_bytes())
+    for row in content["annotations"]:
+        row["keypoint"][:] = np.nan
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match="no sequence has a single keypoint"):
+        read_training_data([LabelledPoses(path, ["stand", "wave"], "train")], "0", {})
+
+
+def test_layouts_of_one_file_may_not_differ():
+    other = Annotation("seq1", 0, poses(np.ones((1, 2, 17, 2)), layout=COCO17))
+    check_layouts([example(0), example(2)], Path("a.pkl"))
+    with pytest.raises(InputError, match=r"a\.pkl mixes layouts: seq0 is body13, seq1 is coco17"):
+        check_layouts([example(0), other], Path("a.pkl"))
+
+
+def test_a_pose_file_without_class_names_beside_it_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"a\.pkl cannot be read: No such file"):
+        find_names(tmp_path / "a.pkl", None)
+    (tmp_path / "a.pkl").touch()
+    with pytest.raises(InputError, match=r"there is no .*a_labels\.txt with the class names of .*--labels FILE"):
+        find_names(tmp_path / "a.pkl", None)
 
 
 @pytest.mark.parametrize(

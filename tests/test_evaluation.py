@@ -375,6 +375,7 @@ def test_rejection_by_hand(tmp_path):
     assert (train.sequences, train.auroc, train.rejected) == (1, 1, 1)
     assert (both.source, both.sequences, both.rejected) == ("all", 2, 0.5)
     assert both.auroc == pytest.approx(5 / 6)
+    assert len(asked(tmp_path, ":test", ":test")) == 3, "two files may have the same name"
 
 
 def test_a_class_that_is_known_after_all_is_warned_of(tmp_path, caplog):

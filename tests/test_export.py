@@ -93,6 +93,7 @@ def test_quiet_is_quiet(folder):
         (("--labels", "labels.txt", "-o", "no/mine.pt"), 5, "the folder of no/mine.pt does not exist"),
         (("--labels", "labels.txt", "-o", "mine.pt", "--onnx", "no/mine.onnx"), 5, "the folder of no/mine.onnx"),
         (("--labels", "labels.txt", "-o", "mine.pt", "--onnx", "labels.txt"), 2, "labels.txt would overwrite"),
+        (("--labels", "labels.txt", "-o", "mine.pt", "--onnx", "mine.pt"), 2, "mine.pt would overwrite"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_sentence(folder, monkeypatch, options, code, words):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..errors import OutputError, UsageError
-from ..files import written_aside
+from ..errors import InputError, OutputError, UsageError
+from ..files import check_output, written_aside
 from .options import Debug, Device, Precision, PrecisionName, Quiet, Weights, parse_weights
 from .report import counting_bar, say, show_warnings
 
@@ -112,7 +111,7 @@ def evaluate(
     """Measure a classifier on labelled poses: accuracy, confusions, calibration, and what it makes of other actions."""
     show_warnings(quiet)
     shares = parse_weights(weights)
-    paths = _check_outputs(poses, bundles, scores, figure, record, quiet)
+    paths = _check_outputs(bundles, [poses, labels, *(_sources(ood) if ood else [])], scores, figure, record, quiet)
     from ..classifier import load_classifier
     from ..device import choose_device
     from ..training.evaluation import EvaluationOptions
@@ -138,23 +137,36 @@ def evaluate(
         _print_report(found, rejections)
 
 
+def _sources(ood: list[str]) -> list[Path]:
+    """The pose files of `--ood`, which must be there before the work."""
+    from ..training.rejection import Strangers
+
+    paths = [Strangers.parse(text).poses for text in ood]
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"--ood {path} is no file; check the path")
+    return paths
+
+
 def _check_outputs(
-    poses: Path, bundles: str, scores: Path | None, figure: Path | None, record: str | None, quiet: bool
+    bundles: str,
+    sources: list[Path | None],
+    scores: Path | None,
+    figure: Path | None,
+    record: str | None,
+    quiet: bool,
 ) -> list[Path]:
     """The bundles' files. What cannot be written is told before the work, not after it."""
     from ..training.figures import check_figure
+    from ..training.labels import labels_beside
     from ..zoo import registry, resolve_all
 
     paths = resolve_all(bundles, "classifier", None if quiet else say)
-    for output in filter(None, (scores, figure)):
-        if not output.absolute().parent.is_dir():
-            raise OutputError(f"the folder of {output} does not exist; make it first")
-        if output.is_dir():
-            raise OutputError(f"{output} is a folder; give a file's name")
-        for source in (poses, *paths):
-            if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
-                raise UsageError(f"{output} would overwrite what is evaluated; choose another name")
+    read = [*paths, *(path for source in sources if source for path in (source, labels_beside(source)))]
+    if scores:
+        check_output(scores, read)
     if figure:
+        check_output(figure, [*read, scores] if scores else read)
         check_figure(figure)
     if record is not None and (len(paths) > 1 or bundles in registry()):
         raise UsageError("--record writes into one bundle of yours: give the path of one")

@@ -71,8 +71,9 @@ def export(
 ) -> None:
     """Make a bundle of a PYSKL or MMAction2 checkpoint, and ONNX of it or of a bundle."""
     show_warnings(quiet)
-    from ..checkpoints import ExportJob, check_output, export_checkpoint, is_bundle
+    from ..checkpoints import ExportJob, export_checkpoint, is_bundle
     from ..errors import UsageError
+    from ..files import check_output
     from ..onnx import export_onnx, require_onnx
 
     given = {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .options import Debug, Device, Quiet
 from .report import counting_bar, say, show_warnings
+
+if TYPE_CHECKING:
+    from ..training.job import TrainingJob
 
 Poses = Annotated[
     list[Path],
@@ -88,7 +91,7 @@ Subjects = Annotated[
     str | None,
     typer.Option(
         metavar="N|all",
-        help="People in one volume. Default: the most of any training sequence.",
+        help="People in one volume. Default: the most of any training sequence, but 1 of a folder's videos.",
         rich_help_panel="Data",
     ),
 ]
@@ -189,7 +192,7 @@ def train(
 ) -> None:
     """Train a classifier on labelled poses; a training that was killed goes on where it was."""
     show_warnings(quiet)
-    from ..training.job import TrainingJob, train_bundle
+    from ..training.job import TrainingJob
 
     job = TrainingJob(
         poses=poses,
@@ -222,8 +225,18 @@ def train(
         licence=licence,
         restart=restart,
     )
+    try:
+        _train(job, quiet)
+    except KeyboardInterrupt:
+        kept = "; the same command goes on after the last whole epoch" if job.checkpoint.exists() else ""
+        raise KeyboardInterrupt(f"interrupted{kept}") from None
+
+
+def _train(job: TrainingJob, quiet: bool) -> None:
+    from ..training.job import train_bundle
+
     with counting_bar(quiet) as progress:
-        task = progress.add_task("training", total=epochs)
+        task = progress.add_task("training", total=job.epochs)
 
         def extracting(done: int, total: int, name: str) -> None:
             progress.update(task, completed=done, total=total, description=f"poses of {name}" if name else "training")
@@ -233,9 +246,9 @@ def train(
         for report in train_bundle(job, None if quiet else say, extracting):
             top1 = "" if report.top1 is None else f", validation top-1 {report.top1:.1%}"
             found = f"loss {report.loss:.3f}{top1}"
-            progress.update(task, completed=report.epoch, total=epochs, description=found)
+            progress.update(task, completed=report.epoch, total=job.epochs, description=found)
             if progress.disable and not quiet:  # a log file rather than a terminal
-                say(f"epoch {report.epoch} of {epochs}: {found}")
+                say(f"epoch {report.epoch} of {job.epochs}: {found}")
 
 
 def _subjects(text: str | None) -> int | Literal["all"] | None:

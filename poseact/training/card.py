@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ..bundle import BundleInfo
 from ..errors import OutputError
 from ..files import written_aside
+from .data import validation_share
 from .evaluation import Evaluation
 from .figures import draw_confusion_matrix
 from .loop import EpochReport
@@ -43,14 +46,13 @@ class TrainingLog:
 
 def write_card(info: BundleInfo, job: TrainingJob, sequences: int, evaluation: Evaluation | None) -> None:
     """Write the model card beside the bundle, with a picture of the confusion matrix. Raises OutputError."""
-    path = job.output.with_suffix(".md")
-    picture = job.output.with_name(job.output.stem + "-confusion.png")
+    path = job.card
     lines = [*_about(info, job, sequences), ""]
     if evaluation:
-        draw_confusion_matrix(evaluation.matrix, info.labels, picture)
-        lines += _accuracy(evaluation, picture.name)
+        draw_confusion_matrix(evaluation.matrix, info.labels, job.picture)
+        lines += _accuracy(evaluation, job)
     else:
-        lines += ["Nothing was held out to validate on (`--val-split 0`), so its accuracy is not known.", ""]
+        lines += ["Nothing was held out to validate on, so its accuracy is not known.", ""]
     try:
         with written_aside(path) as aside:
             aside.write_text("\n".join(lines), encoding="utf-8")
@@ -60,23 +62,40 @@ def write_card(info: BundleInfo, job: TrainingJob, sequences: int, evaluation: E
 
 def _about(info: BundleInfo, job: TrainingJob, sequences: int) -> list[str]:
     begun = f", begun from {job.init}" + (", only the head trained" if job.freeze else "") if job.init else ""
+    epochs = "epoch" if job.epochs == 1 else "epochs"
+    refused = {"not learnt but refused": ", ".join(job.unknown)} if job.unknown else {}
     rows = {
         "network": f"{info.net} on {info.modality} heatmap volumes of {info.layout}",
         "labels": ", ".join(info.labels),
+        **refused,
         "trained on": f"{sequences} sequences of {info.training_data}{begun}",
-        "training": f"{job.epochs} epochs, batch {job.batch_size}, learning rate {job.learning_rate:g}, augment "
+        "training": f"{job.epochs} {epochs}, batch {job.batch_size}, learning rate {job.learning_rate:g}, augment "
         f"{job.augment:g}, negatives {job.negatives:g}, balance {job.balance:g}, seed {job.seed}",
         "window": f"{info.window:g} s every {info.stride:g} s",
         "temperature, rejection threshold": f"{info.temperature:g}, {info.rejection_threshold:g}",
         "licence": info.licence or "not stated",
     }
-    return [f"# {info.name}", "", "| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows.items())]
+    return [
+        f"# {info.name}",
+        "",
+        "| | |",
+        "| --- | --- |",
+        *(f"| {key} | {_plain(value)} |" for key, value in rows.items()),
+    ]
 
 
-def _accuracy(evaluation: Evaluation, picture: str) -> list[str]:
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, also in a table."""
+    return re.sub(r"([\\`*|<>\[\]])", r"\\\1", text)
+
+
+def _accuracy(evaluation: Evaluation, job: TrainingJob) -> list[str]:
+    share = validation_share(job.validation)
+    of = f"the split {job.validation}" if share is None else f"a share of {share:g}, held out"
+    fitted = "the temperature was" if job.calibrate_like else "temperature and threshold were"
     counts = evaluation.matrix.sum(axis=1)
     per_class = [
-        f"| {label} | {counts[evaluation.labels.index(label)]} | {share:.1%} |"
+        f"| {_plain(label)} | {counts[evaluation.labels.index(label)]} | {share:.1%} |"
         for label, share in evaluation.per_class.items()
     ]
     return [
@@ -84,12 +103,12 @@ def _accuracy(evaluation: Evaluation, picture: str) -> list[str]:
         "",
         f"Top-1 {evaluation.top1:.1%}, top-5 {evaluation.top5:.1%}, mean class accuracy "
         f"{evaluation.mean_class_accuracy:.1%}, expected calibration error {evaluation.ece:.1%} "
-        f"({len(evaluation.names)} sequences; temperature and threshold were fitted on them too).",
+        f"({len(evaluation.names)} sequences, {_plain(of)}; {fitted} fitted on them too).",
         "",
         "| class | sequences | right |",
         "| --- | --- | --- |",
         *per_class,
         "",
-        f"![What is taken for what]({picture})",
+        f"![What is taken for what]({quote(job.picture.name)})",
         "",
     ]

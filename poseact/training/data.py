@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from ..errors import InputError, UsageError
 from ..poses import Annotation, PoseFile, load_poses
 from .dataset import training_poses
 from .labels import label_indices, labels_beside, read_labels, unite
+
+_log = logging.getLogger(__name__)
 
 # A sequence and the index of its class.
 Item = tuple[Annotation, int]
@@ -30,7 +33,7 @@ class LabelledPoses:
 class TrainingData:
     """labels: of the classifier. train, validation: sequences with the index of their label. unknown: sequences of
     classes that are not learnt, which the classifier should refuse. left_out: how many sequences to train on have
-    not a single keypoint."""
+    not a single keypoint. Names of sequences begin with their file, as two files may have the same."""
 
     labels: list[str]
     train: list[Item]
@@ -50,7 +53,8 @@ def read_training_data(
     """Read pose files and divide their sequences.
 
     validation: the name of a split, or the share of the training sequences that is held out. aliases: other names
-    of classes. unknown: classes that are not learnt. Raises InputError and UsageError.
+    of classes. unknown: classes that are not learnt. What is allowed but odd is reported through the logger.
+    Raises InputError and UsageError.
     """
     all_names = [name for source in sources for name in source.names]
     for option, named in (("--alias", aliases), ("--unknown", unknown)):
@@ -64,7 +68,7 @@ def read_training_data(
         found = f"only the class {learnt[0]!r}" if learnt else "no class to learn"
         raise InputError(f"there is {found}; two are needed")
     order = [*learnt, *(name for name in united if name in refused)]
-    share = _share(validation)
+    share = validation_share(validation)
     rng = np.random.default_rng(seed)
     train: list[Item] = []
     held_out: list[Item] = []
@@ -81,6 +85,11 @@ def read_training_data(
             train += kept
             held_out += cut
     usable = [item for item in train if _has_keypoints(item[0])]
+    if train and not usable:
+        raise InputError("there is nothing to train on: no sequence has a single keypoint")
+    if share is None and not held_out:
+        raise InputError(f"the split {validation!r} is empty, so there is nothing to validate on")
+    _warn(usable, held_out, learnt, refused)
     return TrainingData(
         labels=learnt,
         train=[item for item in usable if item[1] < len(learnt)],
@@ -88,6 +97,24 @@ def read_training_data(
         unknown=[annotation for annotation, label in [*usable, *held_out] if label >= len(learnt)],
         left_out=len(train) - len(usable),
     )
+
+
+def count_sequences(items: Iterable[Item]) -> int:
+    """How many sequences these are; the planes of a 3D sequence are one."""
+    return len({annotation.sequence for annotation, _ in items})
+
+
+def _warn(train: list[Item], held_out: list[Item], learnt: list[str], refused: set[str]) -> None:
+    known = {annotation.sequence for annotation, _ in train}
+    leaked = sum(sequence in known for sequence in {annotation.sequence for annotation, _ in held_out})
+    if leaked:
+        _log.warning("%d of the sequences to validate on are trained on too, so the accuracy will flatter", leaked)
+    seen = {label for _, label in train}
+    unseen = [name for label, name in enumerate(learnt) if label not in seen]
+    if train and unseen:
+        _log.warning("no sequence to train on is of the class %s", ", ".join(unseen))
+    if refused and not held_out:
+        _log.warning("with nothing to validate on, --unknown only leaves its classes out; no threshold is fitted")
 
 
 def hold_out(items: list[Item], share: float, rng: np.random.Generator) -> tuple[list[Item], list[Item]]:
@@ -110,6 +137,12 @@ def hold_out(items: list[Item], share: float, rng: np.random.Generator) -> tuple
 
 def find_names(poses: Path, labels: Path | None) -> list[str]:
     """The class names of a pose file, from `labels` or from beside it. Raises InputError."""
+    if not poses.exists():
+        raise InputError(f"{poses} cannot be read: No such file or directory; check the path")
+    if labels is None and not labels_beside(poses).exists():
+        raise InputError(
+            f"there is no {labels_beside(poses)} with the class names of {poses}; --labels FILE gives them"
+        )
     return read_labels(labels or labels_beside(poses))
 
 
@@ -117,10 +150,24 @@ def _labelled(
     file: PoseFile, source: LabelledPoses, split: str, labels: list[str], aliases: Mapping[str, str]
 ) -> list[Item]:
     annotations = file.split(split)
+    check_layouts(annotations, source.path)
+    annotations = [replace(a, sequence=f"{source.path.resolve()}:{a.sequence}") for a in annotations]
     return list(zip(annotations, label_indices(annotations, source.names, labels, aliases, source.path), strict=True))
 
 
-def _share(text: str) -> float | None:
+def check_layouts(annotations: Sequence[Annotation], path: Path) -> None:
+    """Raises InputError if the sequences of one pose file have different keypoints."""
+    first = annotations[0] if annotations else None
+    for other in annotations:
+        if first and other.poses.layout != first.poses.layout:
+            raise InputError(
+                f"{path} mixes layouts: {first.name} is {first.poses.layout.name}, {other.name} is "
+                f"{other.poses.layout.name}; give one file for each"
+            )
+
+
+def validation_share(text: str) -> float | None:
+    """What `--val-split` holds out; None: it names a split. Raises UsageError."""
     try:
         share = float(text)
     except ValueError:

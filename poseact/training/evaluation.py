@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 
 from ..bundle import load_bundle, replace_info
 from ..classifier import Classifier, Ensemble
-from ..errors import InputError, UsageError
+from ..errors import InputError, ModelError, UsageError
 from ..heatmaps import VolumeRule, heatmap_volume
 from ..planes import PLANES, check_planes
 from ..poses import Annotation, load_poses
 from ..sampling import pyskl_test_indices
 from ..skeleton import Layout, conversion
+from .data import check_layouts
 from .dataset import PoseDataset, build_dataset
 from .labels import class_names, label_indices
 from .metrics import (
@@ -29,6 +31,8 @@ from .metrics import (
     mean_class_accuracy,
     top_k_accuracy,
 )
+
+_log = logging.getLogger(__name__)
 
 # Footnote 3 of the paper.
 _LIMB_KEYPOINTS = ("elbow", "wrist", "knee", "ankle")
@@ -204,6 +208,10 @@ def evaluate(
     annotations = load_poses(poses, planes=options.planes).split(split)
     if not annotations:
         raise InputError(f"{poses}: the split {split!r} is empty, so there is nothing to evaluate on")
+    check_layouts(annotations, poses)
+    unseen = sum(not annotation.poses.present.any() for annotation in annotations)
+    if unseen:
+        _log.warning("%s: %d of the %d poses have not a single keypoint, and count", poses, unseen, len(annotations))
     class_of = class_names(poses, labels, info.labels)
     indices = label_indices(annotations, class_of, info.labels, info.aliases, poses)
     truth = {annotation.sequence: index for annotation, index in zip(annotations, indices, strict=True)}
@@ -225,7 +233,8 @@ def sequence_probabilities(
     """The classifier's probabilities (n_labels,) float32 of each sequence, by its name, in order.
 
     They are averaged over clips, mirror images and, of 3D poses, planes. Raises InputError if a layout lacks
-    a keypoint that the classifier needs, UsageError if a batch does not fit into a GPU's memory.
+    a keypoint that the classifier needs, ModelError if it answers with NaN, UsageError if a batch does not fit into
+    a GPU's memory.
     """
     dataset = _build(annotations, classifier.layout, options).to(classifier.device)
     clip_len = classifier.info.clip_len
@@ -244,7 +253,10 @@ def sequence_probabilities(
         done += len(indices)
         if progress:
             progress(done, len(dataset))
-    return mean_by_name([annotation.sequence for annotation in annotations], torch.cat(rows).numpy())
+    probabilities = torch.cat(rows)
+    if not probabilities.isfinite().all():
+        raise ModelError(f"the classifier {classifier.info.name} answers with NaN: its weights are broken")
+    return mean_by_name([annotation.sequence for annotation in annotations], probabilities.numpy())
 
 
 def record_accuracy(bundle: Path, name: str, top1: float) -> None:

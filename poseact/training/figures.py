@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ def draw_confusion_matrix(matrix: np.ndarray, labels: Sequence[str], path: Path)
         colour = "white" if shares[row, column] > _DARK else "black"
         axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color=colour)
     try:
-        with written_aside(path) as aside:
+        with written_aside(path) as aside, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph")  # of a label in a script that the font lacks
             figure.savefig(aside, format=path.suffix.lower().removeprefix("."), dpi=110)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,8 @@ import torch
 from .. import __version__
 from ..bundle import BundleInfo, load_bundle, load_weights, save_bundle
 from ..device import choose_device
-from ..errors import InputError, OutputError, UsageError
+from ..errors import InputError, ModelError, UsageError
+from ..files import check_output
 from ..heatmaps import VolumeRule
 from ..nets import find_net
 from ..nets.conv import Recogniser
@@ -24,9 +24,10 @@ from ..skeleton import LAYOUTS
 from .augment import Augmentation
 from .calibrate import calibrate, calibrated
 from .card import TrainingLog, write_card
-from .data import Item, LabelledPoses, TrainingData, find_names, read_training_data
+from .data import Item, LabelledPoses, TrainingData, count_sequences, find_names, read_training_data
 from .dataset import PoseDataset, build_dataset
 from .evaluation import Evaluation, mean_by_name, predict_probabilities
+from .labels import labels_beside
 from .loop import EpochReport, Trainer, TrainOptions
 
 Log = Callable[[str], None]
@@ -97,14 +98,14 @@ class TrainingJob:
         self._check_output()
 
     def _check_output(self) -> None:
-        folder = self.output.absolute().parent
-        if not folder.is_dir():
-            raise OutputError(f"the folder of {self.output} does not exist; make it first")
-        if self.output.is_dir() or not os.access(folder, os.W_OK):
-            raise OutputError(f"{self.output} cannot be written: it is a folder, or its folder is not yours to write")
-        inputs = [*self.poses, *(path for path in (self.init, self.calibrate_like) if path)]
-        if any(os.path.exists(p) and self.output.exists() and self.output.samefile(p) for p in inputs):
-            raise UsageError(f"-o {self.output} would overwrite what it is made from; choose another name")
+        read = [*self.poses, *map(labels_beside, self.poses), *self.labels, self.init, self.calibrate_like]
+        sources = [path for path in read if path]
+        check_output(self.output, sources)
+        beside = (self.log_file, self.card, self.picture)
+        if self.output in beside:
+            raise UsageError(f"-o {self.output} is what its log, card or picture is called; let it end with .pt")
+        for path in beside:
+            check_output(path, sources)
 
     @property
     def splits(self) -> list[str]:
@@ -114,6 +115,19 @@ class TrainingJob:
     @property
     def checkpoint(self) -> Path:
         return self.output.with_name(self.output.name + ".checkpoint")
+
+    @property
+    def log_file(self) -> Path:
+        return self.output.with_suffix(".csv")
+
+    @property
+    def card(self) -> Path:
+        return self.output.with_suffix(".md")
+
+    @property
+    def picture(self) -> Path:
+        """Of the confusion matrix, for the card."""
+        return self.output.with_name(self.output.stem + "-confusion.png")
 
     def options(self, n_sequences: int) -> TrainOptions:
         """How to train on that many sequences."""
@@ -154,12 +168,13 @@ def train_bundle(
     train_set = build_dataset(*_columns(data.train, job.subjects), layout)
     validation_set = build_dataset(*_columns(data.validation, job.subjects), layout) if data.validation else None
     log(
-        f"{len(data.train)} sequences to train on, {len(data.validation)} to validate on, {len(data.labels)} labels, "
-        f"{job.net} on {job.modality}s, {device}"
+        f"{count_sequences(data.train)} sequences to train on, {count_sequences(data.validation)} to validate on, "
+        f"{len(data.labels)} labels, {job.net} on {job.modality}s, {device}"
     )
     if data.left_out:
         log(f"{data.left_out} sequences without a single keypoint are left out")
     options = job.options(len(data.train))
+    info = _describe(job, data, options)
     if job.restart:
         job.checkpoint.unlink(missing_ok=True)
     torch.manual_seed(job.seed)
@@ -167,14 +182,13 @@ def train_bundle(
     trainer = Trainer(net, train_set, validation_set, options, job.checkpoint, device)
     if trainer.epoch:
         log(f"going on after epoch {trainer.epoch} of {job.epochs}, from {job.checkpoint}")
-    history = TrainingLog(job.output.with_suffix(".csv"), trainer.epoch)
+    history = TrainingLog(job.log_file, trainer.epoch)
     for report in trainer.epochs():
         history.add(report)
         yield report
-    info = _describe(job, data, options)
     info, evaluation = _judge(trainer, data, info, alike)
     save_bundle(trainer.result, info, job.output)
-    write_card(info, job, len(data.train), evaluation)
+    write_card(info, job, count_sequences(data.train), evaluation)
     job.checkpoint.unlink(missing_ok=True)
     log(f"wrote {job.output}" + (f"; validation top-1 {evaluation.top1:.1%}" if evaluation else ""))
 
@@ -205,7 +219,7 @@ def _source(job: TrainingJob, index: int, on_extraction: Progress | None) -> Lab
 def make_net(job: TrainingJob, labels: Sequence[str], log: Log) -> Recogniser:
     """A new network, or one with the weights of `job.init`; its head too if that knows the same labels.
 
-    Raises ModelError if init is no bundle, UsageError if it holds another network.
+    Raises ModelError if init is no bundle or holds NaN, UsageError if it holds another network.
     """
     layout = LAYOUTS[job.layout]
     net = find_net(job.net).build(len(layout.limbs) if job.modality == "limb" else len(layout), len(labels))
@@ -217,6 +231,8 @@ def make_net(job: TrainingJob, labels: Sequence[str], log: Log) -> Recogniser:
             raise UsageError(
                 f"--init {job.init} is a {theirs}, but the training's {what} is {ours}; add --{what} {theirs}"
             )
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise ModelError(f"--init {job.init} holds NaN or infinite weights; begin from another bundle")
     if list(info.labels) != list(labels):
         weights = {name: value for name, value in weights.items() if not name.startswith("cls_head.")}
         log(f"the head of {job.init} knows other labels, so it is trained anew")
@@ -293,7 +309,7 @@ def _describe(job: TrainingJob, data: TrainingData, options: TrainOptions) -> Bu
         limbs=options.limbs,
         volume=options.rule,
         subjects=job.subjects or most_people,
-        aliases=dict(job.aliases),
+        aliases={name: label for name, label in job.aliases.items() if label in data.labels},
         training_data=trained_on,
         licence=job.licence,
     )
@@ -306,4 +322,4 @@ def _median_seconds(items: list[Item]) -> float:
     median = float(np.median(spans))
     if median <= 0:
         raise InputError("the training sequences have one frame each; give --window SECONDS")
-    return round(median, 2)
+    return round(median, 2) or median

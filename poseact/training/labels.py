@@ -13,15 +13,18 @@ _log = logging.getLogger(__name__)
 
 
 def read_labels(path: Path) -> list[str]:
-    """Class names, one a line, in label order. Raises InputError."""
+    """Class names, one a line, in label order, each another. Raises InputError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows' editors put a mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise InputError(f"the class names {path} cannot be read: {reason}") from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise InputError(f"{path} holds no class names; write one a line, in label order")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path} has {twice!r} more than once; class names must differ")
     return names
 
 

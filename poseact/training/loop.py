@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import time
 from collections.abc import Iterator
@@ -57,8 +58,8 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """epoch: from 1. loss: mean over the epoch. learning_rate: at its end. top1: on the validation data, None
-    without any. seconds: that it took."""
+    """epoch: from 1. loss: mean over the epoch. learning_rate: at its end. top1: on the validation data, each plane
+    of a 3D sequence by itself, None without any. seconds: that it took."""
 
     epoch: int
     loss: float
@@ -124,6 +125,11 @@ class Trainer:
                 loss = self._train_epoch()
             except torch.cuda.OutOfMemoryError as error:
                 raise UsageError(out_of_memory(self.options.batch_size)) from error
+            if not math.isfinite(loss):
+                raise UsageError(
+                    f"in epoch {self.epoch + 1} the loss is no number any more; lower --learning-rate "
+                    f"({self.options.learning_rate:g}), with --restart"
+                )
             self.epoch += 1
             top1 = None
             if self.validation_set:
@@ -215,10 +221,13 @@ class Trainer:
         if self.device.type == "cuda":
             state["cuda_generator"] = torch.cuda.get_rng_state(self.device)
         try:
+            # By way of memory, as torch's own writer tells a full disk by its internals, if it does not abort.
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
             with written_aside(path) as aside:
-                torch.save(state, aside)
-        except (OSError, RuntimeError) as error:
-            raise OutputError(f"the checkpoint {path} cannot be written: {error}") from error
+                aside.write_bytes(buffer.getbuffer())
+        except OSError as error:
+            raise OutputError(f"the checkpoint {path} cannot be written: {error.strerror or error}") from error
 
     def _resume(self, path: Path) -> None:
         try:

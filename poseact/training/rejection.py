@@ -69,12 +69,12 @@ def measure_rejection(
     """
     own = confidence(known.probabilities)
     threshold = classifier.info.rejection_threshold
-    found = {}
+    found: list[tuple[str, np.ndarray]] = []  # two sources may have the same name, in two folders
     for source in strangers:
         answers = sequence_probabilities(classifier, _read(source, classifier.info, options), options)
-        found[str(source)] = confidence(np.stack(list(answers.values())))
+        found.append((str(source), confidence(np.stack(list(answers.values())))))
     if len(found) > 1:
-        found["all"] = np.concatenate(list(found.values()))
+        found.append(("all", np.concatenate([others for _, others in found])))
     return [
         Rejection(
             source=name,
@@ -84,7 +84,7 @@ def measure_rejection(
             known_rejected=float((own < threshold).mean()),
             rejected=float((others < threshold).mean()),
         )
-        for name, others in found.items()
+        for name, others in found
     ]
 
 
