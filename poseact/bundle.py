@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import json
 import warnings
 from collections.abc import Iterator
@@ -127,8 +128,12 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], BundleInfo]:
 
 def _write(script: torch.jit.ScriptModule, info: BundleInfo, path: Path) -> None:
     try:
-        with written_aside(path) as aside, no_jit_warnings():
-            torch.jit.save(script, str(aside), _extra_files={METADATA_FILE: info.to_json()})
+        # By way of memory: on a full disk torch's own writer ends the process, and it puts the file's name inside.
+        buffer = io.BytesIO()
+        with no_jit_warnings():
+            torch.jit.save(script, buffer, _extra_files={METADATA_FILE: info.to_json()})
+        with written_aside(path) as aside:
+            aside.write_bytes(buffer.getvalue())
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{path} cannot be written: {error}") from error
 

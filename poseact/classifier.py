@@ -51,6 +51,8 @@ class Classifier:
                 answer = self._net(torch.zeros(shape, dtype=self._dtype, device=self.device))
         except RuntimeError as error:
             raise ModelError(f"{self.path}: its network does not take the volume {shape} that it describes") from error
+        if not answer.isfinite().all():
+            raise ModelError(f"{self.path}: its network gives no numbers (NaN or infinity); train or export it again")
         if answer.shape != (1, len(self.info.labels)):
             raise ModelError(
                 f"{self.path}: its network gives {tuple(answer.shape)}, but it has {len(self.info.labels)} labels"

@@ -223,6 +223,8 @@ def _annotation(row: Mapping) -> Annotation:
         raise ValueError(f"keypoint_score must have shape {(m, t, k)}, got {scores.shape}")
     # An estimator that found nobody writes NaN or 0 by convention of the peers.
     absent = ~np.isfinite(keypoints).all(axis=3) | ~np.isfinite(scores)
+    if row.get("layout", "body13") not in LAYOUTS:
+        raise ValueError(f"its layout {row['layout']!r} is none of {', '.join(LAYOUTS)}")
     layout = LAYOUTS[row["layout"]] if "layout" in row else layout_of(k)
     height, width = (int(side) for side in row["img_shape"])
     if min(height, width) < 1:

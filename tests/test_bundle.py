@@ -250,3 +250,20 @@ def test_other_files_are_model_errors(tmp_path, bundle):
             load_bundle(path, CPU)
     with pytest.raises(ModelError, match=r"absent\.pt does not exist; `poseact models` lists"):
         load_bundle(tmp_path / "absent.pt", CPU)
+
+
+def test_a_bundle_on_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OutputError, match="No space left"):
+        save_bundle(tiny_net(3), INFO, tmp_path / "x.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_network_makes_the_same_file(tmp_path):
+    net = tiny_net(3)
+    for name in ("a.pt", "b.pt"):
+        save_bundle(net, INFO, tmp_path / name)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()

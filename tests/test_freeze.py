@@ -1,6 +1,7 @@
 """Frozen networks: the same logits as the plain form, fewer operators, and in which precision they run."""
 
 import copy
+from typing import get_args
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from poseact.classifier import Classifier
 from poseact.nets import freeze as freeze_module
 from poseact.nets.c3d import c3d
 from poseact.nets.conv import plain_form
-from poseact.nets.freeze import PRECISIONS, choose_dtype, freeze, has_bfloat16
+from poseact.nets.freeze import Precision, choose_dtype, freeze, has_bfloat16
 from poseact.nets.slowonly import slowonly
 from poseact.nets.x3d import x3d
 
@@ -129,7 +130,7 @@ def test_the_precision_suits_the_device(monkeypatch, precision, device, bfloat16
 def test_half_precision_on_a_cpu_is_refused():
     with pytest.raises(ValueError, match="float16 is slow and inexact on a CPU; choose bfloat16 or float32"):
         choose_dtype("float16", CPU)
-    assert set(PRECISIONS) == {"auto", "float32", "bfloat16", "float16"}
+    assert set(get_args(Precision)) == {"auto", "float32", "bfloat16", "float16"}
 
 
 def test_without_one_dnn_there_is_no_bfloat16(monkeypatch):

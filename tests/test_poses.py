@@ -341,3 +341,11 @@ def test_a_save_that_fails_leaves_the_file_that_was_there(tmp_path):
         save_poses([estimated()], {}, tmp_path / "absent" / "out.pkl")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_unknown_layout_is_named(tmp_path):
+    row = {"frame_dir": "a", "img_shape": (9, 9), "keypoint": np.ones((1, 2, 13, 2)), "layout": "foo13"}
+    path = tmp_path / "odd.pkl"
+    path.write_bytes(pickle.dumps([row]))
+    with pytest.raises(InputError, match="layout 'foo13' is none of coco17, body13"):
+        load_poses(path)

@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16", "float16")
 
 # {conv}: conv2d or conv3d. A weight, bias or anything else of the convolution is passed on as it is.
 _ARGUMENTS = "%x, %w, %b, %stride, %padding, %dilation, %groups"
