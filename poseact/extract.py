@@ -16,6 +16,7 @@ from .device import choose_device
 from .errors import InputError, UsageError
 from .pose import Crops, PoseEstimator, YoloPoseEstimator
 from .poses import PoseSequence
+from .sampling import FASTEST_UNKNOWN
 from .track import TrackedPoses, Tracker, prominence
 from .video import Frame, Video
 from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, resolve
@@ -124,15 +125,12 @@ class FrameThinner:
     4 frames a second of which 3 are wanted: times 0, .25, .5, .75, 1 -> x.xxx, the first of each third.
     """
 
-    # Browsers' recordings tell no duration and a nominal 1000 frames per second.
-    _FASTEST_UNKNOWN = 60.0
-
     def __init__(self, fps: float, rate: float | None):
         if rate is not None and not 0 < rate < float("inf"):
             raise UsageError(f"the rate must be above 0 frames a second, got {rate:g}")
         self._limit = rate
         self._passed = -1
-        self.rate = min(fps, rate or self._FASTEST_UNKNOWN)
+        self.rate = min(fps, rate or FASTEST_UNKNOWN)
 
     def wants(self, time: float) -> bool:
         """Whether the frame at `time` seconds passes. Times must increase."""

@@ -11,7 +11,7 @@ LONGEST_SINGLE_CLIP = 1.5
 # People can be followed from one frame to the next if no more seconds than this lie between.
 FOLLOWING_INTERVAL = 0.125
 # Browsers' recordings tell no duration and a nominal 1000 frames per second.
-_FASTEST_UNKNOWN = 60.0
+FASTEST_UNKNOWN = 60.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class FramePlan:
     def rate(self) -> float:
         """Frames per second that are wanted, about."""
         if self._times is None:
-            return min(self._fps, _FASTEST_UNKNOWN)
+            return min(self._fps, FASTEST_UNKNOWN)
         span = max(self._times[-1] - self._times[0], 1 / self._fps)
         return min(self._fps, len(self._times) / span)
 

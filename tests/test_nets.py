@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small import with_used_batch_norm
 from torch import nn
 
 from poseact.nets import NETS
@@ -30,14 +31,8 @@ def narrow(name):
     """The network with eight channels where it has 16 to 64, its batch norm as after a training."""
     torch.manual_seed(0)
     net = NETS[name].build(3, 5, width=8)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm3d):
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 2)
-            nn.init.normal_(module.bias, std=0.2)
     nn.init.normal_(net.cls_head.fc_cls.weight)
-    return net.eval()
+    return with_used_batch_norm(net)
 
 
 @pytest.mark.parametrize("name", NETS)

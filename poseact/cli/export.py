@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Debug, Quiet
+from .options import Debug, Quiet, parse_subjects
 from .report import say, show_warnings
 
 Checkpoint = Annotated[
@@ -83,7 +83,7 @@ def export(
         "modality": modality,
         "layout": layout,
         "window": window,
-        "subjects": None if subjects is None else _subjects(subjects),
+        "subjects": parse_subjects(subjects),
         "name": name,
         "licence": licence,
     }
@@ -107,13 +107,3 @@ def export(
         difference = export_onnx(bundle, onnx)
         if not quiet:
             say(f"wrote {onnx}; its logits differ from the bundle's by {difference:.1e} of the largest")
-
-
-def _subjects(text: str) -> int | str:
-    from ..errors import UsageError
-
-    if text == "all":
-        return text
-    if not text.isdecimal():
-        raise UsageError(f"--subjects takes a count or 'all', not {text!r}")
-    return int(text)

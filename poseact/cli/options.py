@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,15 @@ Weights = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings.")]
 Debug = Annotated[bool, typer.Option("--debug", help="On an error, show the traceback.")]
+
+
+def parse_subjects(text: str | None) -> int | Literal["all"] | None:
+    """The count of `--subjects`. Raises UsageError."""
+    if text is None or text == "all":
+        return text  # type: ignore[return-value]
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--subjects takes a count or 'all', not {text!r}")
+    return int(text)
 
 
 def parse_weights(text: str | None) -> list[float] | None:

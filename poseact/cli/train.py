@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Debug, Device, Quiet
+from .options import Debug, Device, Quiet, parse_subjects
 from .report import counting_bar, say, show_warnings
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def train(
         modality=modality.value,
         layout=layout,
         window=window,
-        subjects=_subjects(subjects),
+        subjects=parse_subjects(subjects),
         init=init,
         freeze=freeze,
         epochs=epochs,
@@ -249,16 +249,6 @@ def _train(job: TrainingJob, quiet: bool) -> None:
             progress.update(task, completed=report.epoch, total=job.epochs, description=found)
             if progress.disable and not quiet:  # a log file rather than a terminal
                 say(f"epoch {report.epoch} of {job.epochs}: {found}")
-
-
-def _subjects(text: str | None) -> int | Literal["all"] | None:
-    from ..errors import UsageError
-
-    if text is None or text == "all":
-        return text  # type: ignore[return-value]
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--subjects takes a count or 'all', not {text!r}")
-    return int(text)
 
 
 def _pair(text: str) -> tuple[str, str]:

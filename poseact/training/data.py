@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, UsageError
+from ..planes import PLANES
 from ..poses import Annotation, PoseFile, load_poses
 from .dataset import training_poses
 from .labels import label_indices, labels_beside, read_labels, unite
@@ -47,7 +48,7 @@ def read_training_data(
     validation: str,
     aliases: Mapping[str, str],
     unknown: Sequence[str] = (),
-    planes: Sequence[str] = ("xy", "yz", "xz"),
+    planes: Sequence[str] = PLANES,
     seed: int = 0,
 ) -> TrainingData:
     """Read pose files and divide their sequences.

@@ -19,6 +19,7 @@ from ..files import check_output
 from ..heatmaps import VolumeRule
 from ..nets import find_net
 from ..nets.conv import Recogniser
+from ..planes import PLANES
 from ..poses import Annotation
 from ..skeleton import LAYOUTS
 from .augment import Augmentation
@@ -52,7 +53,7 @@ class TrainingJob:
     validation: str = "0.1"
     aliases: dict[str, str] = field(default_factory=dict)
     unknown: Sequence[str] = ()
-    planes: Sequence[str] = ("xy", "yz", "xz")
+    planes: Sequence[str] = PLANES
     net: str = "slowonly"
     modality: Literal["joint", "limb"] = "joint"
     layout: str = "body13"
