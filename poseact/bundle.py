@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .errors import ModelError, OutputError
 from .files import written_aside
 from .heatmaps import VolumeRule
+from .nets.conv import align_inputs
 from .skeleton import LAYOUTS
 
 METADATA_FILE = "poseact.json"
@@ -29,10 +30,11 @@ class BundleInfo:
     """What a bundle says of itself.
 
     window, stride: seconds of video that a clip should span, as the training clips did. net: the network's name
-    in `nets`, "" if it is none of them. modality: what is drawn; limbs: pairs of the layout's keypoints, in the
-    order of the volume's channels. subjects: how many people the network expects in a volume. aliases: other names
-    for labels. temperature: divides the logits. rejection_threshold: a label with a lower score is not given.
-    accuracy: measured, by name of the test.
+    in `nets`, "" if it is none of them. sampling: how several clips of a sequence are sampled, as this package's
+    training does or as PYSKL's, which differ where a sequence has fewer frames than a clip. modality: what is drawn;
+    limbs: pairs of the layout's keypoints, in the order of the volume's channels. subjects: how many people the
+    network expects in a volume. aliases: other names for labels. temperature: divides the logits.
+    rejection_threshold: a label with a lower score is not given. accuracy: measured, by name of the test.
     """
 
     name: str
@@ -43,6 +45,7 @@ class BundleInfo:
     stride: float
     clip_len: int = 48
     net: str = ""
+    sampling: Literal["uniform", "pyskl"] = "uniform"
     modality: Literal["joint", "limb"] = "joint"
     limbs: tuple[tuple[int, int], ...] = ()
     volume: VolumeRule = field(default_factory=VolumeRule)
@@ -61,6 +64,8 @@ class BundleInfo:
             raise ValueError("labels must be at least two different names")
         if self.modality not in ("joint", "limb"):
             raise ValueError(f"modality {self.modality!r} is not known to this version of poseact")
+        if self.sampling not in ("uniform", "pyskl"):
+            raise ValueError(f"sampling {self.sampling!r} is not known to this version of poseact")
         if (self.modality == "limb") != bool(self.limbs):
             raise ValueError("limbs must be given for the limb modality, and only for it")
         if not all(0 <= end < len(LAYOUTS[self.layout]) for limb in self.limbs for end in limb):
@@ -104,6 +109,7 @@ def save_bundle(net: nn.Module, info: BundleInfo, path: Path, half: bool = True)
     Raises OutputError if it cannot be.
     """
     net = copy.deepcopy(net).cpu().eval()
+    align_inputs(net, 1)  # which is a GPU's concern, not the file's
     if half:
         for module in net.modules():
             if not isinstance(module, nn.BatchNorm3d):

@@ -292,6 +292,7 @@ def _describe(job: ExportJob, found: Architecture, modality: Modality, layout: L
         window=job.window,
         stride=job.window / 2,
         clip_len=found.clip_len,
+        sampling="pyskl",
         modality=modality,
         limbs=layout.limbs if modality == "limb" else (),
         net=found.name if found.name in NETS else "",

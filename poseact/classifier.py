@@ -107,8 +107,8 @@ class Classifier:
 class Ensemble:
     """Several classifiers whose probabilities are averaged, such as one of joints and one of limbs (J+L).
 
-    weights: of each, any positive numbers; None: all the same. The first one's window and rejection threshold
-    hold. Raises UsageError if they do not know the same labels, layout and clip length.
+    weights: of each, any positive numbers; None: all the same. The first one's window, sampling and
+    rejection threshold hold. Raises UsageError if they do not know the same labels, layout and clip length.
     """
 
     def __init__(self, classifiers: Sequence[Classifier], weights: Sequence[float] | None = None):

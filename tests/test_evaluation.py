@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from poseact.bundle import load_bundle
 from poseact.classifier import Classifier
@@ -25,6 +27,7 @@ from poseact.training.evaluation import (
     predict_probabilities,
     record_accuracy,
     sequence_probabilities,
+    uniform_frames,
 )
 from poseact.training.labels import class_names
 from poseact.training.rejection import Strangers, measure_rejection
@@ -61,9 +64,11 @@ def pose_file(folder, rows, names=NAMES, split=None, name="poses.pkl"):
 class Recorder:
     """A stand-in for a classifier: keeps what it is shown, and gives the two labels' odds by the first x."""
 
-    def __init__(self, largest=1000):
+    def __init__(self, largest=1000, sampling="uniform"):
         self.layout, self.device = BODY13, torch.device("cpu")
-        self.info = SimpleNamespace(clip_len=CLIP_LEN, labels=("a", "b"), aliases={}, rejection_threshold=0.5)
+        self.info = SimpleNamespace(
+            clip_len=CLIP_LEN, labels=("a", "b"), aliases={}, rejection_threshold=0.5, sampling=sampling
+        )
         self.largest = largest
         self.seen = []
 
@@ -101,13 +106,28 @@ def test_one_clip_is_the_middles_of_equal_segments(tmp_path):
     assert not classifier.seen[0][3]
 
 
-def test_ten_clips_are_pyskls_and_come_one_after_the_other(tmp_path):
-    classifier = Recorder()
+def test_ten_clips_of_pyskls_bundles_are_pyskls_and_come_one_after_the_other(tmp_path):
+    classifier = Recorder(sampling="pyskl")
     annotations = annotations_of(tmp_path, *(moving(str(n), n) for n in (3, 60, 130)))
     sequence_probabilities(classifier, annotations, EvaluationOptions(clips=10, mirror=True, batch_size=20))
     wanted = [pyskl_test_indices(n, CLIP_LEN).reshape(-1).tolist() for n in (3, 60, 130)]
     assert shown_frames(classifier) == [wanted[:2], wanted[2:]]
     assert all(mirror for *_, mirror in classifier.seen)
+
+
+def test_ten_clips_take_ten_places_in_each_segment():
+    clips = uniform_frames(torch.tensor([480]), CLIP_LEN, 10).view(10, CLIP_LEN)
+    assert clips.T.flatten().tolist() == list(range(480))
+
+
+@given(st.integers(1, 300), st.integers(1, 12))
+def test_several_clips_never_wrap_round_and_stay_inside(length, clips):
+    found = uniform_frames(torch.tensor([length]), CLIP_LEN, clips).view(clips, CLIP_LEN)
+    assert (found.diff(dim=1) >= 0).all()
+    assert found.min() >= 0
+    assert found.max() < length
+    if length < CLIP_LEN:  # as much of the sequence as a single clip shows
+        assert (found.amax(dim=1) - found.amin(dim=1)).min() >= length - 2
 
 
 @pytest.mark.parametrize(("clips", "batch_size", "sizes"), [(1, 2, [2, 2, 1]), (1, None, [5]), (10, 4, [1] * 5)])

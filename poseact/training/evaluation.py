@@ -50,10 +50,16 @@ class Accuracy:
     sequences: int
 
 
-def uniform_frames(lengths: Tensor, clip_len: int) -> Tensor:
-    """`sampling.uniform_indices` for a batch: (N,) int64 to (N, clip_len) int64."""
-    steps = 2 * torch.arange(clip_len, device=lengths.device) + 1
-    return steps * lengths[:, None] // (2 * clip_len)
+def uniform_frames(lengths: Tensor, clip_len: int, clips: int = 1) -> Tensor:
+    """Uniform sampling (section 3.2) of several clips of each sequence: (N,) int64 to (N, clips·clip_len) int64.
+
+    Of each of the `clip_len` equal segments, each clip takes another place, evenly apart; a single clip takes the
+    middles, as `sampling.uniform_indices` does.
+    """
+    segments = torch.arange(clip_len, device=lengths.device)
+    places = 2 * torch.arange(clips, device=lengths.device)[:, None] + 1
+    steps = (2 * clips * segments + places).flatten()
+    return steps * lengths[:, None] // (2 * clips * clip_len)
 
 
 @torch.inference_mode()
@@ -100,7 +106,8 @@ def accuracy(probabilities: Tensor, labels: Tensor) -> Accuracy:
 class EvaluationOptions:
     """How sequences are shown to a classifier.
 
-    clips: of each sequence; 1: the middle frames of equal segments, more: sampled as PYSKL's test pipeline does.
+    clips: of each sequence, see `uniform_frames`; several of a bundle that was PYSKL's are sampled as its test
+    pipeline does.
     mirror: each clip also mirrored. batch_size: clips at a time, though never fewer than one sequence's; None: 8,
     on a GPU 32. drop_keypoint: probability that, in each frame, one random elbow, wrist, knee or ankle of each
     person is lost (table 4). seed: of that. visibility_as_score: keep annotators' visibility flags as scores
@@ -240,7 +247,7 @@ def sequence_probabilities(
     clip_len = classifier.info.clip_len
 
     def classify(indices: Tensor) -> Tensor:
-        frames = _clip_frames(dataset.lengths[indices], clip_len, options.clips)
+        frames = _clip_frames(dataset.lengths[indices], clip_len, options.clips, classifier.info.sampling)
         batch = dataset.batch(indices, frames)
         return classifier.classify(batch.keypoints, batch.scores, batch.image_size, mirror=options.mirror)
 
@@ -310,10 +317,10 @@ def _with_scores_of_the_file(dataset: PoseDataset, annotations: Sequence[Annotat
     return replace(dataset, scores=torch.from_numpy(np.concatenate(rows)))
 
 
-def _clip_frames(lengths: Tensor, clip_len: int, clips: int) -> Tensor:
+def _clip_frames(lengths: Tensor, clip_len: int, clips: int, sampling: str) -> Tensor:
     """The frames of all clips of each sequence, one clip after the other: (N,) to (N, clips * clip_len)."""
-    if clips == 1:
-        return uniform_frames(lengths, clip_len)
+    if clips == 1 or sampling == "uniform":
+        return uniform_frames(lengths, clip_len, clips)
     rows = [pyskl_test_indices(length, clip_len, clips).reshape(-1) for length in lengths.tolist()]
     return torch.from_numpy(np.stack(rows)).to(lengths.device)
 
