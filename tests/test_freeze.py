@@ -11,9 +11,9 @@ from poseact.bundle import no_jit_warnings
 from poseact.classifier import Classifier
 from poseact.nets import freeze as freeze_module
 from poseact.nets.c3d import c3d
-from poseact.nets.conv import plain_form
+from poseact.nets.conv import align_inputs, plain_form
 from poseact.nets.freeze import Precision, choose_dtype, freeze, has_bfloat16
-from poseact.nets.slowonly import slowonly
+from poseact.nets.slowonly import _max_3x3, _max_3x3_in_rows, slowonly
 from poseact.nets.x3d import x3d
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
@@ -36,6 +36,12 @@ def net(request):
 def frozen(net, dtype=torch.float32):
     with no_jit_warnings():
         return freeze(torch.jit.script(net), CPU, dtype)
+
+
+def weights_of(script):
+    constants = script.graph.findAllNodes("prim::Constant")
+    tensors = [node.t("value") for node in constants if node.hasAttribute("value") and node.kindOf("value") == "t"]
+    return [tensor for tensor in tensors if tensor.is_floating_point()]
 
 
 def kinds(script):
@@ -96,11 +102,7 @@ def test_the_slowonly_keeps_only_convolutions_that_nothing_follows():
 
 def test_weights_are_cast_and_lie_with_the_channels_last():
     script = frozen(NETS["slowonly"]().eval(), torch.bfloat16)
-    weights = [
-        node.t("value")
-        for node in script.graph.findAllNodes("prim::Constant")
-        if node.hasAttribute("value") and node.kindOf("value") == "t" and node.t("value").is_floating_point()
-    ]
+    weights = weights_of(script)
     assert {weight.dtype for weight in weights} == {torch.bfloat16}
     kernels = [weight for weight in weights if weight.dim() == 4]
     assert kernels
@@ -147,3 +149,69 @@ def test_torchscript_that_is_none_of_our_networks_runs_too(make_bundle, precisio
     found = classifier.classify(keypoints, scores, torch.tensor([[100.0, 100.0]]))
     assert found.dtype == torch.float32
     assert found.argmax().item() == 1
+
+
+@pytest.mark.parametrize("kind", ["slowonly", "x3d"])
+@torch.inference_mode()
+def test_what_a_gpu_is_given_computes_the_same(kind):
+    """Aligned channels and joined biases, which only CUDA has, run on a CPU too."""
+    torch.manual_seed(0)
+    net = with_used_batch_norm(NETS[kind]())
+    torch.nn.init.normal_(net.cls_head.fc_cls.weight)
+    volume = torch.rand(2, 3, 6, 17, 16)
+    wanted = plain_form(net)(volume)
+    with no_jit_warnings():
+        script = torch.jit.script(net)
+    align_inputs(script)
+    frozen_script = freeze(script, CPU, torch.float32)
+    assert (script.extra_inputs, script.plain) == (13, False)
+    assert any(
+        weight.dim() == 4 and weight.shape[1] == 16 for weight in weights_of(frozen_script)
+    )  # padded once, not at each run
+    assert "aten::batch_norm" not in kinds(frozen_script)
+    assert (frozen_script(volume) - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+@torch.inference_mode()
+def test_a_residual_leaves_its_bias_to_the_other_convolution():
+    torch.manual_seed(0)
+    net = with_used_batch_norm(NETS["slowonly"]())
+    volume = torch.rand(2, 3, 6, 17, 16)
+    with no_jit_warnings():
+        script = torch.jit.freeze(torch.jit.script(net))
+    wanted = script(volume)
+    again = torch.jit.freeze(torch.jit.script(net))  # a script that has run keeps its plan
+    freeze_module._join_biases(again.graph)
+    convs = list(again.graph.findAllNodes("aten::conv2d"))
+    assert sum(str(conv.inputsAt(2).type()) == "NoneType" for conv in convs) == 3
+    assert (again(volume) - wanted).abs().max() < 1e-5 * wanted.abs().max()
+
+
+@torch.inference_mode()
+def test_a_convolution_that_something_else_reads_keeps_its_bias():
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            seen = self.other(x)
+            return (self.one(x) + seen) * seen
+
+    torch.manual_seed(0)
+    with no_jit_warnings():
+        script = torch.jit.freeze(torch.jit.script(Twice().eval()))
+    x = torch.rand(1, 3, 4, 4)
+    freeze_module._join_biases(script.graph)
+    torch.manual_seed(0)
+    assert torch.allclose(script(x), Twice()(x))
+    assert str(script.graph).count("NoneType") == 0
+
+
+@torch.inference_mode()
+def test_the_pool_in_rows_is_the_pool():
+    torch.manual_seed(0)
+    for shape in ((2, 4, 5, 7), (1, 3, 1, 1), (3, 8, 9, 2)):
+        x = torch.rand(shape).contiguous(memory_format=torch.channels_last)
+        for pool in (_max_3x3, _max_3x3_in_rows):
+            assert torch.equal(pool(x), torch.nn.functional.max_pool2d(x, 3, 1, 1))

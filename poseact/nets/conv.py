@@ -9,6 +9,7 @@ GPUs alike. In the plain form every kernel runs as the 3D convolution that it is
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,7 @@ class Conv(nn.Module):
         self.bn: nn.Module = BatchNorm(outputs) if norm else nn.Identity()
         self.relu = relu
         self.plain = False
+        self.extra_inputs = 0
         self.flat = kernel[0] == 1
         self.thin = kernel[0] > 1 and kernel[1:] == (1, 1) and stride[1] == 1
 
@@ -73,6 +75,8 @@ class Conv(nn.Module):
 
     def _over_space(self, x: Tensor) -> Tensor:
         weight, bias = self.conv.weight.flatten(1, 2), self.conv.bias
+        if self.extra_inputs > 0:
+            weight = F.pad(weight, [0, 0, 0, 0, 0, self.extra_inputs])
         return F.conv2d(x, weight, bias, self.stride_s, self.padding_s, 1, self.groups)
 
     def _finish(self, x: Tensor, residual: Tensor | None) -> Tensor:
@@ -107,6 +111,7 @@ class Recogniser(nn.Module):
         self.backbone = backbone
         self.cls_head = head
         self.plain = False
+        self.extra_inputs = 0
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -114,9 +119,22 @@ class Recogniser(nn.Module):
         nn.init.zeros_(head.fc_cls.bias)
 
     def forward(self, volume: Tensor) -> Tensor:
+        if self.extra_inputs > 0:
+            volume = F.pad(volume.permute(0, 2, 3, 4, 1), [0, self.extra_inputs]).permute(0, 4, 1, 2, 3)
         if not self.plain:
             volume = volume.contiguous(memory_format=torch.channels_last_3d)
         return self.cls_head(self.backbone(volume))
+
+
+def align_inputs(net: Any, multiple: int = 16) -> None:
+    """Have a network, scripted or not, show its first convolution zeros as further channels, up to such a multiple.
+
+    With 17 channels cuDNN is half as fast as with 32. It changes neither weights nor answers. Only a flat first
+    kernel is aligned; a script of before there was this stays as it is.
+    """
+    stem = next((m for m in net.modules() if hasattr(m, "extra_inputs") and hasattr(m, "flat")), None)
+    if stem is not None and stem.flat and not stem.plain:
+        stem.extra_inputs = net.extra_inputs = -stem.conv.weight.shape[1] % multiple
 
 
 def plain_form(net: nn.Module) -> nn.Module:
@@ -125,7 +143,7 @@ def plain_form(net: nn.Module) -> nn.Module:
     plain = copy.deepcopy(net)
     for module in plain.modules():
         if isinstance(module, Conv | Recogniser):
-            module.plain = True
+            module.plain, module.extra_inputs = True, 0
     return plain
 
 

@@ -11,6 +11,8 @@ from typing import Literal
 
 import torch
 
+from .conv import align_inputs
+
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 # {conv}: conv2d or conv3d. A weight, bias or anything else of the convolution is passed on as it is.
@@ -59,11 +61,18 @@ def freeze(script: torch.jit.ScriptModule, device: torch.device, dtype: torch.dt
 
     dtype: as `choose_dtype` gives it. Batch norm is folded in float32 before the weights are rounded.
     """
-    frozen = torch.jit.freeze(script.float().to(device))
+    script = script.float().to(device)
+    if device.type == "cuda":
+        align_inputs(script)
+    frozen = torch.jit.freeze(script, optimize_numerics=False)
+    # The aligned weight is a constant only then, and batch norm goes into nothing else.
+    torch._C._jit_pass_constant_propagation(frozen.graph)
+    torch.jit.run_frozen_optimizations(frozen)
     _cast_constants(frozen.graph, dtype)
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
         _rewrite(frozen.graph, _ONEDNN_CONV_ADD_RELU, _ONEDNN_CONV_RELU)
     elif device.type == "cuda" and torch.backends.cudnn.is_available() and torch.version.hip is None:
+        _join_biases(frozen.graph)
         _rewrite(frozen.graph, _CUDNN_CONV_ADD_RELU, _CUDNN_CONV_RELU)
     return frozen
 
@@ -100,6 +109,34 @@ def _cast_constants(graph: torch._C.Graph, dtype: torch.dtype) -> None:
                 weight = weight.contiguous(memory_format=formats[weight.dim()])
             node.t_("value", weight)
             node.output().inferTypeFrom(weight)
+
+
+def _join_biases(graph: torch._C.Graph) -> None:
+    """Of two convolutions that are summed, let the first add both biases.
+
+    cuDNN adds a bias for nothing only where a ReLU follows too, so the other's would cost a pass over the volume.
+    """
+    nothing = next((n for n in graph.findAllNodes("prim::Constant") if str(n.output().type()) == "NoneType"), None)  # type: ignore[attr-defined]
+    for add in graph.findAllNodes("aten::add"):  # type: ignore[attr-defined]
+        convs = [conv for value in list(add.inputs())[:2] if (conv := _convolution_behind(value))]
+        if nothing is None or len(convs) < 2:
+            continue
+        biases = [conv.inputsAt(2).node() for conv in convs]
+        if all(bias.hasAttribute("value") and len(bias.output().uses()) == 1 for bias in biases):
+            biases[0].t_("value", biases[0].t("value") + biases[1].t("value"))
+            convs[1].replaceInput(2, nothing.output())
+
+
+def _convolution_behind(value: torch._C.Value) -> torch._C.Node | None:
+    """The convolution whose answer this is, through views of it; None if it is another's or is used elsewhere too."""
+    while len(value.uses()) == 1:
+        node = value.node()
+        if node.kind() in ("aten::conv2d", "aten::conv3d"):
+            return node
+        if node.kind() not in ("aten::flatten", "aten::unflatten", "aten::transpose", "aten::permute"):
+            break
+        value = node.inputsAt(0)
+    return None
 
 
 def _rewrite(graph: torch._C.Graph, conv_add_relu: str, conv_relu: str) -> None:

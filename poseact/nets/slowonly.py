@@ -51,9 +51,23 @@ class SlowOnlyBackbone(nn.Module):
 
 def _max_3x3(x: Tensor) -> Tensor:
     """The largest of each pixel's neighbourhood. x: (N, C, H, W), nothing below 0, so that 0 can stand outside."""
+    if x.is_cuda:
+        return _max_3x3_in_rows(x)
     x = F.pad(x, (1, 1, 1, 1))
     x = torch.maximum(torch.maximum(x[:, :, :-2], x[:, :, 1:-1]), x[:, :, 2:])
     return torch.maximum(torch.maximum(x[..., :-2], x[..., 1:-1]), x[..., 2:])
+
+
+def _max_3x3_in_rows(x: Tensor) -> Tensor:
+    """The same, of plain rows of numbers, which GPUs read fastest: with the channels last, a neighbour lies a fixed
+    step further on in memory. What wraps round a picture's edge is left out at the end."""
+    n, c, h, w = x.shape
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    picture, row = padded.stride(0), padded.stride(1)
+    x = padded.flatten()
+    x = torch.maximum(torch.maximum(x[: -2 * c], x[c:-c]), x[2 * c :])
+    x = torch.maximum(torch.maximum(x[: -2 * row], x[row:-row]), x[2 * row :])
+    return x.as_strided((n, h, w, c), (picture, row, c, 1)).contiguous().permute(0, 3, 1, 2)
 
 
 def _stage(inputs: int, width: int, blocks: int, stride_t: int, inflated: bool) -> nn.Sequential:
