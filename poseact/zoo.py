@@ -24,7 +24,7 @@ from .files import written_aside
 Part = Literal["classifier", "pose", "detector"]
 Place = Literal["shipped", "installed", "cached", "to be downloaded", "missing"]
 
-DEFAULT_CLASSIFIER = "actions27-x3d-s-joint,actions27-slowonly-limb"
+DEFAULT_CLASSIFIER = "actions27-x3d-s-joint,actions27-x3d-s-joint-2,actions27-slowonly-limb"
 FAST_CLASSIFIER = "actions27-x3d-s-joint"
 DEFAULT_DETECTOR = "yolo11n-pose"
 DEFAULT_POSE = "yolo11n-pose"
