@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .errors import ModelError, OutputError
 from .files import written_aside
 from .heatmaps import VolumeRule
-from .nets.conv import align_inputs
+from .nets.conv import suit_gpu
 from .skeleton import LAYOUTS
 
 METADATA_FILE = "poseact.json"
@@ -109,7 +109,7 @@ def save_bundle(net: nn.Module, info: BundleInfo, path: Path, half: bool = True)
     Raises OutputError if it cannot be.
     """
     net = copy.deepcopy(net).cpu().eval()
-    align_inputs(net, 1)  # which is a GPU's concern, not the file's
+    suit_gpu(net, False)  # which is a GPU's concern, not the file's
     if half:
         for module in net.modules():
             if not isinstance(module, nn.BatchNorm3d):

@@ -231,7 +231,7 @@ def test_fast_takes_the_small_classifier(clip, monkeypatch):
     [
         (["--fast", "--classifier", "mine.pt"], "--fast chooses the classifier"),
         (["--weights", "1,x"], "--weights takes numbers"),
-        (["--weights", "1"], "2 classifiers need as many weights"),
+        (["--weights", "1"], "3 classifiers need as many weights"),
         (["--precision", "float16", "--device", "cpu"], "float16 is slow"),
     ],
 )

@@ -11,7 +11,7 @@ from poseact.bundle import no_jit_warnings
 from poseact.classifier import Classifier
 from poseact.nets import freeze as freeze_module
 from poseact.nets.c3d import c3d
-from poseact.nets.conv import align_inputs, plain_form
+from poseact.nets.conv import plain_form, suit_gpu
 from poseact.nets.freeze import Precision, choose_dtype, freeze, has_bfloat16
 from poseact.nets.slowonly import _max_3x3, _max_3x3_in_rows, slowonly
 from poseact.nets.x3d import x3d
@@ -162,7 +162,7 @@ def test_what_a_gpu_is_given_computes_the_same(kind):
     wanted = plain_form(net)(volume)
     with no_jit_warnings():
         script = torch.jit.script(net)
-    align_inputs(script)
+    suit_gpu(script)
     frozen_script = freeze(script, CPU, torch.float32)
     assert (script.extra_inputs, script.plain) == (13, False)
     assert any(

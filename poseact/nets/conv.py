@@ -126,15 +126,18 @@ class Recogniser(nn.Module):
         return self.cls_head(self.backbone(volume))
 
 
-def align_inputs(net: Any, multiple: int = 16) -> None:
-    """Have a network, scripted or not, show its first convolution zeros as further channels, up to such a multiple.
+def suit_gpu(net: Any, gpu: bool = True) -> None:
+    """Have a network, scripted or not, do what is quicker on a GPU, or no longer; neither weights nor answers change.
 
-    With 17 channels cuDNN is half as fast as with 32. It changes neither weights nor answers. Only a flat first
-    kernel is aligned; a script of before there was this stays as it is.
+    The first convolution is shown zeros as further channels, up to a multiple of 16: with 17 cuDNN is half as fast
+    as with 32. A pool reads plain rows of numbers. A script of before there was this stays as it is.
     """
+    for module in net.modules():
+        if hasattr(module, "pool_in_rows"):
+            module.pool_in_rows = gpu
     stem = next((m for m in net.modules() if hasattr(m, "extra_inputs") and hasattr(m, "flat")), None)
     if stem is not None and stem.flat and not stem.plain:
-        stem.extra_inputs = net.extra_inputs = -stem.conv.weight.shape[1] % multiple
+        stem.extra_inputs = net.extra_inputs = -stem.conv.weight.shape[1] % 16 if gpu else 0
 
 
 def plain_form(net: nn.Module) -> nn.Module:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from .conv import align_inputs
+from .conv import suit_gpu
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -63,7 +63,7 @@ def freeze(script: torch.jit.ScriptModule, device: torch.device, dtype: torch.dt
     """
     script = script.float().to(device)
     if device.type == "cuda":
-        align_inputs(script)
+        suit_gpu(script)
     frozen = torch.jit.freeze(script, optimize_numerics=False)
     # The aligned weight is a constant only then, and batch norm goes into nothing else.
     torch._C._jit_pass_constant_propagation(frozen.graph)

@@ -33,6 +33,7 @@ class SlowOnlyBackbone(nn.Module):
 
     def __init__(self, in_channels: int, width: int, blocks: tuple[int, ...]):
         super().__init__()
+        self.pool_in_rows = False
         inflated = [number >= len(blocks) - 2 for number in range(len(blocks))]
         self.conv1 = Conv(in_channels, width, (1, 7, 7))
         self.layer1 = _stage(width, width, blocks[0], 1, inflated[0])
@@ -44,15 +45,16 @@ class SlowOnlyBackbone(nn.Module):
         n, t = x.shape[0], x.shape[2]
         frames = self.conv1(x).transpose(1, 2).flatten(0, 1)
         # torch's pool writes the places of the maxima too, eight bytes each, which only training needs.
-        frames = F.max_pool2d(frames, 3, 1, 1) if self.training else _max_3x3(frames)
+        if self.training:
+            frames = F.max_pool2d(frames, 3, 1, 1)
+        else:
+            frames = _max_3x3_in_rows(frames) if self.pool_in_rows else _max_3x3(frames)
         x = frames.unflatten(0, (n, t)).transpose(1, 2)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
 def _max_3x3(x: Tensor) -> Tensor:
     """The largest of each pixel's neighbourhood. x: (N, C, H, W), nothing below 0, so that 0 can stand outside."""
-    if x.is_cuda:
-        return _max_3x3_in_rows(x)
     x = F.pad(x, (1, 1, 1, 1))
     x = torch.maximum(torch.maximum(x[:, :, :-2], x[:, :, 1:-1]), x[:, :, 2:])
     return torch.maximum(torch.maximum(x[..., :-2], x[..., 1:-1]), x[..., 2:])
