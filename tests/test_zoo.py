@@ -1,13 +1,17 @@
 """Models by name: found, verified, downloaded from a server of our own, refused."""
 
 import hashlib
+import io
+import shutil
 import socketserver
+import subprocess
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import zipfile
 
 import pytest
+from file_server import FileServer, cut_after, stall_after, status
 
-from poseact import zoo
+from poseact import download, zoo
 from poseact.errors import ModelError, UsageError
 from poseact.zoo import Model, registry, resolve
 
@@ -34,6 +38,8 @@ def known(monkeypatch, tmp_path):
     monkeypatch.setattr(zoo, "models_folder", lambda: tmp_path / "shipped")
     monkeypatch.setenv("POSEACT_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("POSEACT_OFFLINE", raising=False)
+    monkeypatch.setattr(download, "_BACKOFF", 0.001)
 
     def hold(**changed):
         fake = model(**changed)
@@ -45,32 +51,28 @@ def known(monkeypatch, tmp_path):
 
 @pytest.fixture
 def serve():
-    """Serve a body under any path; gives the URL of a file. Stopped after the test."""
+    """serve(body, **options): a running `FileServer`."""
     servers = []
 
-    def start(body=CONTENT, status=200):
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+    def start(body=CONTENT, **options):
+        servers.append(FileServer(body, **options))
+        return servers[-1]
 
-            def log_message(self, *_):
-                pass
-
-        return run(HTTPServer(("127.0.0.1", 0), Handler))
-
-    def run(server):
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_address[1]}/fake.pt"
-
-    start.run = run
     yield start
     for server in servers:
-        server.shutdown()
-        server.server_close()
+        server.stop()
+
+
+def zipped(content=CONTENT, name="20230831/rtmpose/end2end.onnx"):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writer:
+        writer.writestr(name, content)
+    return archive.getvalue()
+
+
+def seen(folder):
+    """What a user who lists the folder sees."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 CLASSIFIERS = zoo.DEFAULT_CLASSIFIER.split(",")
@@ -92,10 +94,42 @@ def test_the_registry_knows_the_default_models():
     assert "detector" in models[zoo.DEFAULT_DETECTOR].parts
     assert "pose" in models[zoo.DEFAULT_POSE].parts
     for entry in models.values():
-        assert len(entry.sha256) == 64
         assert entry.licence
         assert entry.about
-        assert entry.size > 0
+        assert entry.size is None or entry.size > 0
+        assert len(entry.sha256 or 64 * "0") == 64
+        assert entry.sha256 or entry.file.endswith(".onnx")
+
+
+def test_a_file_that_can_hold_code_needs_a_sha256():
+    with pytest.raises(ValueError, match=r"fake has no SHA-256, and fake\.pt can hold code"):
+        model(sha256=None)
+
+
+def test_rtmlibs_modes_and_models_are_rtmlibs():
+    rtmlib = pytest.importorskip("rtmlib", exc_type=ImportError)
+    for mode, theirs in rtmlib.Body.MODE.items():
+        for part, key in (("detector", "det"), ("pose", "pose")):
+            ours = zoo.model_named(mode, part)
+            assert ours.url == theirs[key]
+            assert ours.input_size == theirs[f"{key}_input_size"][::-1]
+    for entry in registry().values():
+        for mirror in entry.mirrors:
+            assert mirror == rtmlib.tools.file.get_mirror_url(entry.url)
+    assert sorted(rtmlib.Body.MODE) == sorted(zoo.modes())
+
+
+def test_a_mode_means_a_detector_and_a_pose_model_and_nothing_else():
+    assert zoo.model_named("balanced", "detector").name == "yolox-m"
+    assert zoo.model_named("balanced", "pose").name == "rtmpose-m"
+    assert zoo.model_named("balanced", "classifier") is None
+    assert zoo.model_named("rtmpose-m", "detector") is None
+    with pytest.raises(
+        ModelError, match=r"known by name: yolo11n-pose, yolox-nano.*yolox-x, lightweight, balanced, perf"
+    ):
+        resolve("yolox-huge", "detector")
+    with pytest.raises(ModelError, match="no classifier named 'balanced'"):
+        resolve("balanced", "classifier")
 
 
 @pytest.mark.parametrize(
@@ -201,58 +235,155 @@ def test_a_model_that_can_be_had_nowhere_names_the_cure(known):
 
 
 def test_a_download_is_announced_verified_and_kept(known, serve):
-    url = serve()
-    cache = known(url=url)
-    announced = []
-    path = resolve("fake", "classifier", announced.append)
+    server = serve(kind="application/x-pickle")
+    cache = known(url=server.url)
+    announced, progress = [], []
+    path = resolve("fake", "classifier", announced.append, lambda *now: progress.append(now))
     assert path == cache / "fake.pt"
     assert path.read_bytes() == CONTENT
-    assert [entry.name for entry in cache.iterdir()] == ["fake.pt"]
-    assert announced == [f"downloading fake (0.0 MB) from {url}"]
+    assert seen(cache) == ["fake.pt"]
+    assert announced == [f"downloading fake (size 0.0 MB, licence none) from {server.url}"]
+    assert progress[-1] == (len(CONTENT), len(CONTENT))
     assert resolve("fake", "classifier", announced.append) == path
-    assert len(announced) == 1
+    assert len(announced) == len(server.ranges_asked) == 1
 
 
-@pytest.mark.parametrize("body", [b"something else", CONTENT + b"more", CONTENT[:-1], b""])
+@pytest.mark.parametrize("body", [b"something else", CONTENT[::-1], CONTENT + b"more", CONTENT[:-1], b""])
 def test_a_download_with_another_hash_is_refused_and_not_kept(known, serve, body):
-    url = serve(body)
-    cache = known(url=url, requirement="fake-package==1.0")
-    with pytest.raises(ModelError, match=f"{url} gave another file than the registry's fake; or: pip install fake"):
+    server = serve(body)
+    cache = known(url=server.url, requirement="fake-package==1.0")
+    with pytest.raises(ModelError, match=f"fake: {server.url} gave another file: .*; or: pip install fake-package==1"):
         resolve("fake", "classifier")
-    assert list(cache.iterdir()) == []
+    assert seen(cache) == []
 
 
 def test_an_answer_that_is_no_file_is_a_model_error_with_advice(known, serve):
-    cache = known(url=serve(status=404), requirement="fake-package==1.0")
-    with pytest.raises(ModelError, match=r"cannot be downloaded from .*Not Found.*; or: pip install fake-package==1"):
+    cache = known(url=serve(faults=[status(404)]).url, requirement="fake-package==1.0")
+    with pytest.raises(ModelError, match=r"cannot be downloaded: .*Not Found; .*; or: pip install fake-package==1"):
         resolve("fake", "classifier")
-    assert list(cache.iterdir()) == []
+    assert seen(cache) == []
 
 
-def test_a_refused_connection_is_a_model_error_with_advice(known):
-    with socketserver.TCPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        port = server.server_address[1]  # closed again: nobody listens there
-    known(url=f"http://127.0.0.1:{port}/fake.pt", requirement="fake-package==1.0")
-    with pytest.raises(ModelError, match=r"cannot be downloaded from .*refused.*; or: pip install fake-package==1"):
-        resolve("fake", "classifier")
-
-
-def test_a_server_that_speaks_no_http_is_a_model_error(known, serve):
+def test_a_server_that_speaks_no_http_is_a_model_error(known):
     class Mumble(socketserver.BaseRequestHandler):
         def handle(self):
             self.request.recv(1000)
             self.request.sendall(b"220 mail server ready\r\n\r\n")
 
-    known(url=serve.run(socketserver.TCPServer(("127.0.0.1", 0), Mumble)))
-    with pytest.raises(ModelError, match="cannot be downloaded"):
+    with socketserver.TCPServer(("127.0.0.1", 0), Mumble) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        known(url=f"http://127.0.0.1:{server.server_address[1]}/fake.pt")
+        with pytest.raises(ModelError, match=r"cannot be downloaded: .*220 mail server ready"):
+            resolve("fake", "classifier")
+        server.shutdown()
+
+
+def test_offline_names_where_the_file_can_be_put(known, monkeypatch):
+    cache = known(url="http://127.0.0.1:9/fake.pt", requirement="fake-package==1.0")
+    monkeypatch.setenv("POSEACT_OFFLINE", "1")
+    with pytest.raises(ModelError, match=r"POSEACT_OFFLINE is set; put .*; or: pip install fake") as caught:
+        resolve("fake", "classifier")
+    assert f"put http://127.0.0.1:9/fake.pt at {cache / 'fake.pt'}, or" in str(caught.value)
+    (cache / "fake.pt").write_bytes(CONTENT)
+    assert resolve("fake", "classifier") == cache / "fake.pt"
+
+
+UNKNOWN = {"file": "fake.onnx", "size": None, "sha256": None, "member": "end2end.onnx"}
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_the_first_sha256_of_an_onnx_file_is_kept(known, serve):
+    server = serve(zipped())
+    cache = known(url=server.url, **UNKNOWN)
+    announced = []
+    path = resolve("fake", "classifier", announced.append)
+    assert path.read_bytes() == CONTENT
+    assert seen(cache) == ["fake.onnx", "fake.onnx.sha256"]
+    assert (cache / "fake.onnx.sha256").read_text() == f"{DIGEST}  fake.onnx\n"
+    assert "nobody publishes its SHA-256, so the one it has now is kept" in announced[0]
+    assert announced[1] == "fake: 0.0 MB to be had, 0.0 MB of them here already"
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "--check", "--strict", "fake.onnx.sha256"], cwd=cache, check=True)
+    assert resolve("fake", "classifier") == path
+    assert len(server.ranges_asked) == 1
+
+
+def test_an_onnx_file_that_changed_since_its_first_use_is_refused(known, serve):
+    server = serve(zipped())
+    cache = known(url=server.url, **UNKNOWN)
+    path = resolve("fake", "classifier")
+    path.write_bytes(b"forged")
+    with pytest.raises(ModelError, match=r"not the fake of its first use .*; delete it, and fake\.onnx\.sha256 beside"):
+        resolve("fake", "classifier")
+    path.unlink()
+    server.body = zipped(b"forged at the source")
+    with pytest.raises(ModelError, match=f"SHA-256 .* instead of {DIGEST}"):
+        resolve("fake", "classifier")
+    (cache / "fake.onnx.sha256").unlink()
+    assert resolve("fake", "classifier").read_bytes() == b"forged at the source"
+
+
+def test_an_onnx_file_put_there_by_hand_is_kept_to(known):
+    cache = known(url="http://127.0.0.1:9/fake.zip", **UNKNOWN)
+    cache.mkdir()
+    (cache / "fake.onnx").write_bytes(CONTENT)
+    resolve("fake", "classifier")
+    assert (cache / "fake.onnx.sha256").read_text().startswith(DIGEST)
+
+
+def test_a_kept_sha256_that_is_none_is_told(known):
+    cache = known(url="http://127.0.0.1:9/fake.zip", **UNKNOWN)
+    cache.mkdir()
+    (cache / "fake.onnx").write_bytes(CONTENT)
+    (cache / "fake.onnx.sha256").write_text("<html>")
+    with pytest.raises(ModelError, match=r"fake\.onnx\.sha256 holds no SHA-256; delete it if you trust fake\.onnx"):
         resolve("fake", "classifier")
 
 
-def test_a_cache_that_cannot_be_made_is_a_model_error(known, serve, tmp_path):
-    known(url=serve())
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(ModelError, match="cannot be downloaded"):
-        resolve("fake", "classifier")
+def test_a_cache_that_is_closed_can_be_used_with_a_warning(known, monkeypatch, caplog):
+    cache = known(url="http://127.0.0.1:9/fake.zip", **UNKNOWN)
+    cache.mkdir()
+    (cache / "fake.onnx").write_bytes(CONTENT)
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(zoo, "written_aside", closed)
+    assert resolve("fake", "classifier") == cache / "fake.onnx"
+    assert "a change of the model will not be noticed" in caplog.text
+
+
+def test_a_registered_sha256_is_of_the_unpacked_file_and_a_mirror_helps(known, serve):
+    mirror = serve(zipped(), faults=[cut_after(50)])
+    down = serve(faults=[status(404)])
+    cache = known(url=down.url, mirrors=(mirror.url,), file="fake.onnx", member="end2end.onnx")
+    assert resolve("fake", "classifier").read_bytes() == CONTENT
+    assert seen(cache) == ["fake.onnx"]
+
+
+def test_the_command_line_tells_of_downloads_and_shows_a_bar(known, serve, monkeypatch, capsys):
+    from rich.console import Console
+
+    from poseact.cli import report
+    from poseact.cli.fetch import fetch_models
+
+    known(url=serve().url)
+    fetch_models(False, {"classifier": "fake"})
+    assert capsys.readouterr() == (
+        "",
+        f"downloading fake (size 0.0 MB, licence none) from {zoo.registry()['fake'].url}\n",
+    )
+    screen = io.StringIO()
+    monkeypatch.setattr(download, "_TIMEOUT", (2.0, 0.3))
+    monkeypatch.setattr(report, "stderr", lambda: Console(file=screen, force_terminal=True, width=100))
+    known(url=serve(faults=[stall_after(10)]).url)
+    (zoo.cache_folder() / "fake.pt").unlink()
+    fetch_models(False, {"classifier": "fake"})
+    assert "/20 bytes" in screen.getvalue()
+    (zoo.cache_folder() / "fake.pt").unlink()
+    capsys.readouterr()
+    fetch_models(True, {"classifier": "fake"})
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_hash_by_hand(tmp_path):

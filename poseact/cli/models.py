@@ -31,8 +31,7 @@ def _model_table() -> Table:
         table.add_column(title, overflow="fold", no_wrap=title != "about")
     for model in registry().values():
         place, _ = model.find()
-        size = f"{model.size / 1e6:.1f} MB"
-        table.add_row(model.name, ", ".join(model.parts), size, model.licence, place, model.about)
+        table.add_row(model.name, ", ".join(model.parts), model.size_told, model.licence, place, model.about)
     return table
 
 

@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
 from ..errors import PoseActError
@@ -133,4 +135,33 @@ def counting_bar(quiet: bool) -> Iterator[Progress]:
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal
     ) as progress:
+        yield progress
+
+
+@contextmanager
+def bytes_bar(quiet: bool) -> Iterator[Progress]:
+    """A bar over downloads, on stderr, gone when done; invisible if `quiet` or stderr is no terminal."""
+    console = stderr()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    disable = quiet or not console.is_terminal
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=disable, redirect_stdout=False
+    ) as progress:
+        yield progress
+
+
+@contextmanager
+def videos_bar(quiet: bool) -> Iterator[Progress]:
+    """Two bars on stderr, over videos and over the seconds of one of them; each task's field `unit` names it."""
+    console = stderr()
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.10g}{task.fields[unit]}"),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    disable = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=disable, redirect_stdout=False) as progress:
         yield progress
