@@ -19,7 +19,7 @@ from .errors import ModelError
 
 # Side of the square that a picture is fitted into, as the shipped weights were trained.
 FRAME_SIZE = 640
-# ByteTrack uses weak boxes too, to keep people that are partly hidden.
+# The tracker uses weak boxes too, to keep people that are partly hidden.
 LEAST_CONFIDENCE = 0.1
 
 
@@ -77,13 +77,13 @@ def _translate(result: Any) -> YoloResult:
     )
 
 
-def import_byte_tracker() -> tuple[Any, Any]:
-    """Ultralytics' tracker class, and the class of boxes that it takes."""
+def import_tracker() -> tuple[Any, Any]:
+    """Ultralytics' TrackTrack, and the class of boxes that it takes."""
     _import_ultralytics()
     from ultralytics.engine.results import Boxes
-    from ultralytics.trackers.byte_tracker import BYTETracker
+    from ultralytics.trackers.track_tracker import TRACKTRACK
 
-    return BYTETracker, Boxes
+    return TRACKTRACK, Boxes
 
 
 @contextmanager
@@ -110,7 +110,9 @@ def _import_ultralytics() -> Any:
     try:
         import ultralytics
     except ImportError as error:
-        raise ModelError(f"Ultralytics cannot be imported ({error}); run: pip install ultralytics") from error
+        # A library of the system that is missing is no matter of pip's.
+        cure = "pip install ultralytics" if isinstance(error, ModuleNotFoundError) else "poseact doctor"
+        raise ModelError(f"Ultralytics cannot be imported ({error}); run: {cure}") from error
     if threads is None:
         os.environ.pop("OMP_NUM_THREADS", None)  # it sets 1, which child processes would inherit
     return ultralytics
