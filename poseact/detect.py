@@ -19,7 +19,8 @@ class Detections:
 
     boxes: (P, 4) float32 xyxy. scores: (P,) float32 in [0, 1].
     keypoints: (P, K, 2) float32 and keypoint_scores: (P, K) float32 in [0, 1], or None where the detector
-    gives boxes only. layout: of those keypoints.
+    gives boxes only. layout: of those keypoints. ids: (P,) int64 of the people, from 0, where whoever gives the boxes
+    knows who is who; None: the tracker finds out.
     """
 
     boxes: np.ndarray
@@ -27,6 +28,7 @@ class Detections:
     keypoints: np.ndarray | None = None
     keypoint_scores: np.ndarray | None = None
     layout: Layout | None = None
+    ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         persons = len(self.scores)
@@ -34,6 +36,8 @@ class Detections:
             raise ValueError(f"boxes must have shape ({persons}, 4), got {self.boxes.shape}")
         if self.keypoints is not None and self.keypoints.shape[:1] != (persons,):
             raise ValueError(f"keypoints must be those of {persons} people, got {self.keypoints.shape}")
+        if self.ids is not None and self.ids.shape != (persons,):
+            raise ValueError(f"ids must have shape ({persons},), got {self.ids.shape}")
 
     def __len__(self) -> int:
         return len(self.scores)

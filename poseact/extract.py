@@ -9,22 +9,28 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from .detect import Detections, Detector, YoloDetector
+from .boxes import BoxesDetector, boxes_of
+from .cuts import mark_cuts
+from .detect import Detector, YoloDetector
 from .device import choose_device
 from .errors import InputError, UsageError
+from .follow import Follow
+from .gaps import Tracked, fill_gaps
 from .pose import Crops, PoseEstimator, YoloPoseEstimator
 from .poses import PoseSequence
+from .rtm import RtmDetector, RtmPose
 from .sampling import FASTEST_UNKNOWN
-from .track import TrackedPoses, Tracker, prominence
+from .smoothing import check_smoothing, smooth
+from .track import TrackedPoses, Tracker
 from .video import Frame, Video
-from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, resolve
+from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, modes, resolve
 
 log = logging.getLogger(__name__)
 
 # Frames that go through a network together: more are no faster on a CPU, and cost memory.
 _BATCH = {"cpu": 4, "mps": 8, "cuda": 16}
+# Somebody who is not found is put back in between sightings that are no further apart than this, in seconds.
+_LONGEST_GAP = 0.25
 
 # Told how many seconds of the video are done, and of how many (None: not known).
 Progress = Callable[[float, float | None], None]
@@ -33,8 +39,11 @@ Progress = Callable[[float, float | None], None]
 class PoseStages:
     """Detector, pose estimator and tracker in a row.
 
-    detector, pose: a name of the registry or a path, or your own callables, see `detect.Detector` and
-    `pose.PoseEstimator`. device: auto, cpu, cuda, cuda:N or mps. crops: see `pose.Crops`.
+    detector, pose: a name of the registry, a path (.onnx: rtmlib's networks, else Ultralytics'), or your own callables,
+    see `detect.Detector` and `pose.PoseEstimator`. One of rtmlib's modes, given for one of them, also sets the other
+    if that is left at its default. device: auto, cpu, cuda, cuda:N or mps. crops: see `pose.Crops`.
+    boxes: a file of boxes, or a folder with one for each video, instead of the detector, see `boxes`. smoothing: of
+    whole sequences and clips, in seconds, see `smoothing`; 0: none.
     Names are checked at once (ModelError, UsageError); models are loaded when the first frame is there.
     """
 
@@ -45,9 +54,17 @@ class PoseStages:
         *,
         device: str = "auto",
         crops: Crops = "auto",
+        boxes: str | Path | None = None,
+        smoothing: float = 0.0,
     ):
         self.device = choose_device(device)
         self.crops = crops
+        self.boxes = None if boxes is None else Path(boxes)
+        self.smoothing = check_smoothing(smoothing)
+        if isinstance(pose, str) and pose in modes() and detector == DEFAULT_DETECTOR:
+            detector = pose
+        elif isinstance(detector, str) and detector in modes() and pose == DEFAULT_POSE:
+            pose = detector
         self._detector = detector if callable(detector) else resolve(str(detector), "detector", log.warning)
         self._pose = pose if callable(pose) else resolve(str(pose), "pose", log.warning)
 
@@ -58,32 +75,53 @@ class PoseStages:
             m.stem if isinstance(m, Path) else getattr(m, "__qualname__", type(m).__qualname__)
             for m in (self._detector, self._pose)
         ]
-        return f"detector {names[0]}, pose {names[1]}, crops {self.crops}"
+        boxes = f"boxes {self.boxes}" if self.boxes else f"detector {names[0]}"
+        smoothing = f", smoothing {self.smoothing:g} s" if self.smoothing else ""
+        return f"{boxes}, pose {names[1]}, crops {self.crops}{smoothing}"
 
     @cached_property
     def detector(self) -> Detector:
-        return YoloDetector(self._detector, self.device) if isinstance(self._detector, Path) else self._detector
+        if not isinstance(self._detector, Path):
+            return self._detector
+        backend = RtmDetector if _is_onnx(self._detector) else YoloDetector
+        return backend(self._detector, self.device)
 
     @cached_property
     def pose(self) -> PoseEstimator:
         if not isinstance(self._pose, Path):
             return self._pose
-        same_network = isinstance(self._detector, Path) and self._pose.samefile(self._detector)
+        detector = self._detector if self.boxes is None else None
+        same_network = isinstance(detector, Path) and self._pose.samefile(detector)
         if self.crops == "never" and not same_network:
             raise UsageError("crops can only be left out where detector and pose model are the same network")
+        if _is_onnx(self._pose):
+            return RtmPose(self._pose, self.device)
         return YoloPoseEstimator(self._pose, self.device, self.crops, same_network)
 
-    def track(self, frames: Iterable[Frame], rate: float) -> Iterator[tuple[Frame, np.ndarray, Detections]]:
-        """Each frame with everybody found in it, and their ids as `Tracker.update` gives them.
+    def track(self, frames: Iterable[Frame], rate: float, video: str | Path = "") -> Iterator[Tracked]:
+        """Each frame with everybody found in it, and their ids as `Tracker.update` gives them; a few frames late.
 
-        rate: frames per second, about.
+        Somebody who is missing for a moment is put back in (see `gaps`); after a cut everybody is new. rate: frames
+        per second, about. video: whose frames they are, from its start, where boxes come from a folder.
         """
+        detector = self.detector if self.boxes is None else BoxesDetector(boxes_of(self.boxes, video))
+        return fill_gaps(self._tracked(frames, rate, detector), _LONGEST_GAP)
+
+    def _tracked(self, frames: Iterable[Frame], rate: float, detector: Detector) -> Iterator[Tracked]:
         tracker = Tracker(rate)
         size = _BATCH[self.device.partition(":")[0]]
-        frames = iter(frames)
-        while batch := list(islice(frames, size)):
-            for frame, found in zip(batch, self.pose(batch, self.detector(batch)), strict=True):
-                yield frame, tracker.update(found.boxes, found.scores, frame.image.shape[:2]), found
+        marked = mark_cuts(frames)
+        while batch := list(islice(marked, size)):
+            images = [frame for frame, _ in batch]
+            for (frame, new_scene), found in zip(batch, self.pose(images, detector(images)), strict=True):
+                if new_scene:
+                    tracker.restart()
+                ids = tracker.update(found.boxes, found.scores, frame.image) if found.ids is None else found.ids
+                yield frame, ids, found
+
+
+def _is_onnx(weights: Path) -> bool:
+    return weights.suffix.lower() == ".onnx"
 
 
 def extract_poses(
@@ -91,21 +129,25 @@ def extract_poses(
     stages: PoseStages,
     *,
     subjects: int | Literal["all"] = 1,
+    follow: Follow | None = None,
     rate: float | None = None,
     on_progress: Progress | None = None,
 ) -> PoseSequence:
     """The poses of the most prominent people of a whole video, the most prominent first.
 
-    subjects: at most so many people. rate: look at no more than so many frames a second; None: at every frame.
-    A video without people gives a sequence of nobody. Raises InputError if it cannot be read; damage in the
-    middle is passed over and logged once as a warning.
+    subjects: at most so many people. follow: this person instead, as long as the tracker keeps them. rate: look at
+    no more than so many frames a second; None: at every frame. A video without people gives a sequence of nobody.
+    Raises InputError if it cannot be read, or nobody is where `follow` says; damage in the middle is passed over and
+    logged once as a warning.
     """
     if subjects != "all" and subjects < 1:
         raise UsageError(f"at least 1 subject must be extracted, got {subjects}")
+    if follow and subjects != 1:
+        raise UsageError(f"one person is followed, so subjects must be 1, got {subjects}")
     with Video(source) as video:
         thinner = FrameThinner(video.fps, rate)
         poses: TrackedPoses | None = None
-        for frame, ids, found in stages.track(video.frames(wanted=thinner.wants), thinner.rate):
+        for frame, ids, found in stages.track(video.frames(wanted=thinner.wants), thinner.rate, source):
             if poses is None:
                 poses = TrackedPoses(stages.pose.layout, frame.image.shape[:2])
             poses.add(frame.time, ids, found)
@@ -114,9 +156,11 @@ def extract_poses(
         warn_of_damage(video)
     if poses is None:
         raise InputError(f"{source}: no frame can be converted; the file is damaged, try to export it again")
-    everybody = poses.sequence(0.0, float("inf"))
-    best_first = np.argsort(-prominence(everybody), kind="stable").tolist()
-    return everybody.select(best_first if subjects == "all" else best_first[:subjects])
+    if follow:
+        chosen = [follow.id_in(poses)]
+    else:
+        chosen = poses.best_first()[: None if subjects == "all" else subjects]
+    return smooth(poses.sequence(0.0, video.end, chosen), stages.smoothing)
 
 
 class FrameThinner:

@@ -77,7 +77,9 @@ def nearest_frames(frame_times: np.ndarray, times: np.ndarray) -> np.ndarray:
     Returns (N,) int64; of two frames equally near, the earlier one.
     """
     between = (frame_times[1:] + frame_times[:-1]) / 2
-    return np.searchsorted(between, times - 1e-6, side="left").astype(np.int64)
+    nearest = np.searchsorted(between, times - 1e-6, side="left")
+    # Broken timestamps can put two frames at the same time, of which `FramePlan` wants the first.
+    return np.searchsorted(frame_times, frame_times[nearest] - 1e-6, side="left").astype(np.int64)
 
 
 class FramePlan:

@@ -1,4 +1,4 @@
-"""Who is who from frame to frame (Ultralytics' ByteTrack behind one small interface), and who matters."""
+"""Who is who from frame to frame (an Ultralytics tracker behind one small interface), and who matters."""
 
 from __future__ import annotations
 
@@ -9,40 +9,86 @@ import numpy as np
 
 from .detect import Detections
 from .poses import PoseSequence
+from .reunion import Reunion
 from .skeleton import Layout
-from .yolo import import_byte_tracker
+from .yolo import import_tracker
 
-# ByteTrack's own defaults, but for the patience, which is ours in seconds.
-_THRESHOLDS = {
-    "track_high_thresh": 0.25,
+# Chosen on rendered people who cross, at 25 and 8 frames a second (tests/benchmarks/tracking.py).
+_SETTINGS = {
+    "track_high_thresh": 0.5,
     "track_low_thresh": 0.1,
-    "new_track_thresh": 0.25,
+    "new_track_thresh": 0.6,
+    # Less than the weight of the appearance would lose people whom the light changes, though they hardly move.
     "match_thresh": 0.8,
-    "fuse_score": True,
+    "lost_match_thr": 0.0,
+    "iou_weight": 0.2,
+    "reid_weight": 0.7,
+    "conf_weight": 0.1,
+    "angle_weight": 0.1,
+    "penalty_p": 0.2,
+    "tai_thr": 0.55,
+    "min_track_len": 1,
+    "gmc_method": "none",
+    "with_reid": True,
+    "model": "auto",  # appearances are given, not computed by a network
 }
+# Frames for which the poses of everybody are laid out at once to see who matters.
+_FRAMES_AT_A_TIME = 512
+# Where shirt and trousers are in a person's box, as shares of its height; and the middle of its width.
+_GARMENTS = ((0.15, 0.5), (0.5, 0.85))
+_MIDDLE = (0.25, 0.75)
+# Steps of hue, saturation and brightness that colours are told apart by.
+_STEPS = (12, 4, 4)
 
 
 class Tracker:
-    """Gives each box of a frame the id of its person.
+    """Gives each box of a frame the id of its person, by where they move and what they wear.
 
     patience: seconds that a person may be hidden and still keep their id. rate: frames per second that
     are tracked.
     """
 
-    def __init__(self, rate: float, patience: float = 1.0):
-        tracker_class, self._boxes_class = import_byte_tracker()
-        buffer = max(1, round(rate * patience))
-        self._tracker = tracker_class(SimpleNamespace(**_THRESHOLDS, track_buffer=buffer))
+    def __init__(self, rate: float, patience: float = 1.5):
+        self._tracker_class, self._boxes_class = import_tracker()
+        self._rate, self._patience = rate, max(1, round(rate * patience))
+        self._last_id = 0
+        self.restart()
 
-    def update(self, boxes: np.ndarray, scores: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-        """boxes: (P, 4) float32 xyxy; scores: (P,). Returns (P,) int64 ids from 1; -1 for a box that
-        belongs to nobody yet (too weak, or seen for the first time)."""
+    def restart(self) -> None:
+        """Forget everybody: whoever comes now is new, with an id that nobody had."""
+        self._tracker = self._tracker_class(SimpleNamespace(**_SETTINGS, track_buffer=self._patience))
+        self._reunion = Reunion(self._rate, self._patience)
+        self._before = self._last_id
+
+    def update(self, boxes: np.ndarray, scores: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """boxes: (P, 4) float32 xyxy; scores: (P,); image: (H, W, 3) uint8 RGB. Returns (P,) int64 ids from 1;
+        -1 for a box that belongs to nobody (too weak, or a second one of somebody)."""
+        seen = appearances(image, boxes)
         rows = np.column_stack([boxes, scores, np.zeros(len(scores))]).astype(np.float32)
-        tracked = self._tracker.update(self._boxes_class(rows, image_size))
+        tracked = self._tracker.update(self._boxes_class(rows, image.shape[:2]), feats=seen).reshape(-1, 8)
+        which, found = tracked[:, -1].astype(int), tracked[:, 4].astype(np.int64) + self._before
         ids = np.full(len(boxes), -1, dtype=np.int64)
-        for row in tracked:
-            ids[int(row[-1])] = int(row[4])
+        ids[which] = self._reunion.rename(found, boxes[which], seen[which])
+        self._last_id = max([self._last_id, *found.tolist()])
         return ids
+
+
+def appearances(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The colours of what people wear, (P, D) float32: two histograms of unit length each, 0 outside of the picture."""
+    import cv2
+
+    height, width = image.shape[:2]
+    found = np.zeros((len(boxes), len(_GARMENTS), np.prod(_STEPS)), np.float32)
+    for (x1, y1, x2, y2), histograms in zip(boxes.tolist(), found, strict=True):
+        left, right = (round(min(max(x1 + share * (x2 - x1), 0), width)) for share in _MIDDLE)
+        for garment, histogram in zip(_GARMENTS, histograms, strict=True):
+            top, bottom = (round(min(max(y1 + share * (y2 - y1), 0), height)) for share in garment)
+            cloth = image[top:bottom, left:right]
+            if cloth.size:
+                colours = cv2.cvtColor(cloth, cv2.COLOR_RGB2HSV)
+                counts = cv2.calcHist([colours], [0, 1, 2], None, _STEPS, [0, 180, 0, 256, 0, 256]).ravel()
+                histogram[:] = np.sqrt(counts / counts.sum())
+    return found.reshape(len(boxes), len(_GARMENTS) * np.prod(_STEPS, dtype=int))
 
 
 class TrackedPoses:
@@ -64,31 +110,48 @@ class TrackedPoses:
         keep = bisect_left(self._times, time - 1e-6)
         del self._times[:keep], self._found[:keep]
 
-    def sequence(self, start: float, end: float) -> PoseSequence:
-        """Everybody who was tracked in [start, end) seconds; people in the order of their ids."""
+    def best_first(self) -> list[int]:
+        """The ids of everybody, the most prominent over all frames first, see `prominence`.
+
+        Only some frames are laid out at a time: a long video has more people than fit into memory for all of it.
+        """
+        totals: dict[int, float] = {}
+        for first in range(0, len(self._times), _FRAMES_AT_A_TIME):
+            part = self._laid_out(first, first + _FRAMES_AT_A_TIME, None, None)
+            for track_id, share in zip(part.track_ids.tolist(), prominence(part), strict=True):
+                totals[track_id] = totals.get(track_id, 0.0) + share * len(part.times)
+        return sorted(totals, key=lambda track_id: (-totals[track_id], track_id))
+
+    def sequence(self, start: float, end: float, people: list[int] | None = None) -> PoseSequence:
+        """Who was tracked in [start, end) seconds. people: ids, in this order; None: everybody, in the order of ids."""
         first, last = bisect_left(self._times, start - 1e-6), bisect_left(self._times, end - 1e-6)
-        found = self._found[first:last]
-        people = sorted({int(i) for ids, _ in found for i in ids if i >= 0})
+        return self._laid_out(first, last, end, people)
+
+    def _laid_out(self, first: int, last: int, end: float | None, people: list[int] | None) -> PoseSequence:
+        found, times = self._found[first:last], self._times[first:last]
+        if people is None:
+            people = sorted({int(i) for ids, _ in found for i in ids if i >= 0})
         row_of = {track_id: row for row, track_id in enumerate(people)}
-        shape = (len(people), last - first)
+        shape = (len(people), len(times))
         keypoints = np.zeros((*shape, len(self.layout), 2), np.float32)
         scores = np.zeros((*shape, len(self.layout)), np.float32)
         boxes = np.zeros((*shape, 4), np.float32)
         for t, (ids, detections) in enumerate(found):
             for person, track_id in enumerate(ids):
-                if track_id >= 0 and detections.keypoints is not None and detections.keypoint_scores is not None:
-                    row = row_of[int(track_id)]
+                row = row_of.get(int(track_id))
+                if row is not None and detections.keypoints is not None and detections.keypoint_scores is not None:
                     keypoints[row, t] = detections.keypoints[person]
                     scores[row, t] = detections.keypoint_scores[person]
                     boxes[row, t] = detections.boxes[person]
         return PoseSequence(
             keypoints=keypoints,
             scores=scores,
-            times=np.array(self._times[first:last], dtype=np.float64),
+            times=np.array(times, dtype=np.float64),
             image_size=self.image_size,
             layout=self.layout,
             track_ids=np.array(people, dtype=np.int64),
             boxes=boxes,
+            end=end,
         )
 
 

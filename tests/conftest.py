@@ -32,7 +32,8 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def draw_video() -> Callable[..., Path]:
-    """Write a video whose frame i is a plain grey of brightness 40 + 5·(i mod 40): each frame tells its index.
+    """Write a video of plain greys that tell the index of a frame: 40 + 5·i up to frame 39, then back down and up
+    again, since a jump from white to black would be a cut.
 
     draw_video(path, n_frames, fps=25, size=(64, 48), codec="libx264", pix_fmt="yuv420p", pts=None);
     pts: timestamps in milliseconds, for a variable frame rate.
@@ -47,7 +48,7 @@ def draw_video() -> Callable[..., Path]:
 
                 stream.codec_context.time_base = Fraction(1, 1000)
             for index in range(n_frames):
-                grey = np.full((size[1], size[0], 3), 40 + 5 * (index % 40), np.uint8)
+                grey = np.full((size[1], size[0], 3), 40 + 5 * told_index(index), np.uint8)
                 frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
                 if pts is not None:
                     frame.pts = pts[index]
@@ -58,8 +59,13 @@ def draw_video() -> Callable[..., Path]:
     return draw
 
 
+def told_index(index: int) -> int:
+    """What a frame of `draw_video` can tell of its index: 0, 1, ... 38, 39, 38, ... 1, 0, 1, ..."""
+    return min(index % 78, 78 - index % 78)
+
+
 def grey_index(image: np.ndarray) -> int:
-    """The index that a frame of `draw_video` tells."""
+    """The index that a frame of `draw_video` tells, see `told_index`."""
     return round((float(image[2:-2, 2:-2].mean()) - 40) / 5)
 
 

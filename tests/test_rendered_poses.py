@@ -11,6 +11,7 @@ from draw_actions import Scene, act, true_keypoints
 from draw_poses import joints_of_keypoints, random_look, render_poses
 
 from poseact.detect import Detections, YoloDetector
+from poseact.extract import PoseStages
 from poseact.poses import Annotation, PoseSequence, load_poses, save_poses
 from poseact.skeleton import BODY13, COCO17, conversion
 from poseact.video import Frame
@@ -184,9 +185,17 @@ def test_a_clip_is_staged_small_with_names_of_the_body(pose_file):
 
 def test_the_script_writes_a_pose_file_and_goes_on_where_it_was(pose_file, tmp_path, monkeypatch, capsys):
     seer, output = Seer(), tmp_path / "out.pkl"
-    monkeypatch.setattr(rendered.Stages, "load", lambda: rendered.Stages(seer.detect, seer))
+    monkeypatch.setattr(rendered, "PoseStages", lambda **options: PoseStages(seer.detect, seer, **options))
     options = argparse.Namespace(
-        poses=[pose_file], split=["train"], fraction=None, seed=0, count=2, output=output, h264=False, sheets=None
+        poses=[pose_file],
+        split=["train"],
+        fraction=None,
+        seed=0,
+        count=2,
+        output=output,
+        h264=False,
+        sheets=None,
+        crops="auto",
     )
     rendered.draw(options)
     assert seer.frames == sum(len(a.poses.times) for a in load_poses(output).split("test")) > 20

@@ -6,15 +6,34 @@ import pytest
 from poseact.detect import Detections
 from poseact.poses import PoseSequence
 from poseact.skeleton import BODY13
-from poseact.track import TrackedPoses, Tracker, presence, prominence
+from poseact.track import TrackedPoses, Tracker, appearances, presence, prominence
 
 SIZE = (480, 640)
+GREY = np.full((*SIZE, 3), 128, np.uint8)
 ANNE = [50, 100, 110, 300]
 BOB = [450, 100, 510, 300]
 
 
 def moved(box, by):
     return [box[0] + by, box[1], box[2] + by, box[3]]
+
+
+def room(*people):
+    """A grey picture, and in it each (box, colour) filled with the colour."""
+    picture = GREY.copy()
+    for (x1, y1, x2, y2), colour in people:
+        picture[max(y1, 0) : y2, max(x1, 0) : x2] = colour
+    return picture
+
+
+def follow_dressed(frames, rate=10.0, patience=1.0):
+    """The ids of each frame; a frame is a list of (box, colour)."""
+    tracker = Tracker(rate, patience)
+    ids = []
+    for people in frames:
+        boxes = np.array([box for box, _ in people], np.float32).reshape(-1, 4)
+        ids.append(tracker.update(boxes, np.full(len(people), 0.9, np.float32), room(*people)).tolist())
+    return ids
 
 
 def follow(frames, rate=10.0, patience=1.0):
@@ -24,7 +43,7 @@ def follow(frames, rate=10.0, patience=1.0):
     for frame in frames:
         rows = [row if isinstance(row, tuple) else (row, 0.9) for row in frame]
         boxes = np.array([box for box, _ in rows], np.float32).reshape(-1, 4)
-        ids.append(tracker.update(boxes, np.array([score for _, score in rows], np.float32), SIZE).tolist())
+        ids.append(tracker.update(boxes, np.array([score for _, score in rows], np.float32), GREY).tolist())
     return ids
 
 
@@ -50,9 +69,60 @@ def test_patience_is_in_seconds_whatever_the_rate():
     assert follow(hidden, rate=2, patience=1)[-1] == [1, 3]
 
 
-def test_a_newcomer_belongs_to_nobody_until_seen_again():
-    ids = follow([[ANNE], [ANNE, BOB], [ANNE, BOB], [ANNE, BOB]])
-    assert ids == [[1], [1, -1], [1, 2], [1, 2]]
+RED, BLUE, GREEN = (200, 30, 30), (30, 60, 200), (20, 160, 60)
+
+
+def test_two_who_meet_and_turn_back_are_told_apart_by_what_they_wear():
+    left, right = [*range(0, 200, 20), *range(200, -20, -20)], [*range(400, 200, -20), *range(200, 420, 20)]
+    box = [20, 100, 80, 300]
+    frames = [[(moved(box, a), RED), (moved(box, b), BLUE)] for a, b in zip(left, right, strict=True)]
+    del frames[9][0], frames[10][0], frames[11][0]  # red is behind blue
+    ids = follow_dressed(frames)
+    assert ids[0] == ids[-1] == [1, 2]
+    assert ids[10] == [2]
+
+
+def test_somebody_who_comes_out_elsewhere_has_their_id_again():
+    hidden = [[(ANNE, RED)]] * 5 + [[]] * 5 + [[(moved(ANNE, 150), RED)]] * 2
+    assert follow_dressed(hidden)[-1] == [1]
+
+
+def test_who_wears_something_else_is_somebody_else():
+    changed = [[(ANNE, RED)]] * 5 + [[]] * 5 + [[(moved(ANNE, 150), GREEN)]] * 2
+    assert follow_dressed(changed)[-1] == [2]
+
+
+def test_nobody_comes_out_further_away_than_they_can_have_got():
+    far = [[(ANNE, RED)]] * 5 + [[]] + [[(moved(ANNE, 450), RED)]] * 2
+    assert follow_dressed(far)[-1] == [2]
+
+
+def test_somebody_whom_the_light_changes_keeps_the_id():
+    assert follow_dressed([[(ANNE, RED)]] * 5 + [[(ANNE, BLUE)]] * 5) == [[1]] * 10
+
+
+def test_after_a_restart_everybody_is_new():
+    tracker = Tracker(10)
+    boxes, scores = np.array([ANNE, BOB], np.float32), np.array([0.9, 0.9], np.float32)
+    before = tracker.update(boxes, scores, GREY).tolist()
+    tracker.restart()
+    assert before == [1, 2]
+    assert tracker.update(boxes, scores, GREY).tolist() == [3, 4]
+
+
+def test_appearances_by_hand():
+    picture = room(([0, 0, 100, 240], RED), ([0, 240, 100, 480], BLUE))
+    red_over_blue, red, outside = appearances(
+        picture, np.array([[0, 0, 100, 480], [0, 0, 100, 240], [700, 0, 800, 100]], np.float32)
+    )
+    assert np.linalg.norm(red_over_blue) == pytest.approx(2**0.5)
+    assert red_over_blue @ red == pytest.approx(1)  # the shirt is the same, the trousers are not
+    assert not outside.any()
+    assert appearances(picture, np.zeros((0, 4), np.float32)).shape == (0, len(red))
+
+
+def test_a_newcomer_has_an_id_at_once():
+    assert follow([[ANNE], [ANNE, BOB], [ANNE, BOB]]) == [[1], [1, 2], [1, 2]]
 
 
 def test_weak_boxes_belong_to_nobody():
@@ -75,11 +145,11 @@ def test_frames_of_nobody():
 def test_a_new_tracker_counts_from_one_and_does_not_disturb_the_others():
     first = Tracker(10)
     boxes = np.array([ANNE], np.float32)
-    assert first.update(boxes, np.array([0.9], np.float32), SIZE).tolist() == [1]
+    assert first.update(boxes, np.array([0.9], np.float32), GREY).tolist() == [1]
     assert follow([[ANNE, BOB]]) == [[1, 2]]
     both, scores = np.array([ANNE, BOB], np.float32), np.array([0.9, 0.9], np.float32)
-    first.update(both, scores, SIZE)
-    assert first.update(both, scores, SIZE).tolist() == [1, 2]
+    first.update(both, scores, GREY)
+    assert first.update(both, scores, GREY).tolist() == [1, 2]
 
 
 def found(*values):
@@ -119,6 +189,27 @@ def test_somebody_absent_has_score_zero_and_a_box_without_id_is_nobody():
     sequence = tracked(*THREE_FRAMES).sequence(0, 2)
     assert sequence.scores[:, :, 12].tolist() == [[0.5, 0.5, 0], [0.5, 0, 0.5]]
     assert 99 not in sequence.keypoints
+
+
+def test_a_sequence_of_some_people_in_a_given_order():
+    sequence = tracked(*THREE_FRAMES).sequence(0, 2, [3, 7, 1])
+    assert sequence.track_ids.tolist() == [3, 7, 1]
+    assert sequence.keypoints[:, :, 0, 0].tolist() == [[30, 0, 32], [0, 0, 0], [10, 11, 0]]
+
+
+def test_who_matters_over_many_frames_is_the_same_as_over_all_at_once(monkeypatch):
+    monkeypatch.setattr("poseact.track._FRAMES_AT_A_TIME", 3)
+    rng = np.random.default_rng(0)
+    poses = TrackedPoses(BODY13, SIZE)
+    for t in range(11):
+        ids = rng.permutation(6)[: rng.integers(0, 6)]
+        detections = found(*rng.uniform(0, 100, len(ids)))
+        detections.boxes[:, 2:] += rng.uniform(10, 100, (len(ids), 1))
+        poses.add(t / 10, ids, detections)
+    everybody = poses.sequence(0, 9)
+    expected = everybody.track_ids[np.argsort(-prominence(everybody), kind="stable")].tolist()
+    assert poses.best_first() == expected
+    assert len(expected) == 6
 
 
 def test_a_sequence_starts_at_its_start_and_ends_before_its_end():

@@ -32,16 +32,14 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from draw_actions import write_video
 from draw_poses import placed, random_look, render_poses
 
-from poseact.detect import YoloDetector
-from poseact.pose import YoloPoseEstimator
+from poseact.extract import PoseStages
 from poseact.poses import Annotation, PoseFile, PoseSequence, load_poses, save_poses
 from poseact.sampling import uniform_indices
 from poseact.skeleton import BODY13, conversion
-from poseact.track import TrackedPoses, Tracker, prominence
+from poseact.track import TrackedPoses, prominence
 from poseact.training.data import hold_out
 from poseact.training.labels import labels_beside
 from poseact.video import Frame, Video
-from poseact.zoo import DEFAULT_POSE, resolve
 
 FPS = 30.0
 # A clip is cut to so many frames, of which so many are looked at: a window and what the network samples of it.
@@ -53,25 +51,11 @@ PICTURE, PERSON = 320, 110
 EXCHANGED = ("penn_action",)
 # Pictures whose people fill less of them than this are cut to the person's surroundings.
 LEAST_SHARE = 0.25
-BATCH = 4
 # The score, in the truth, of a keypoint that the annotators placed though they did not see it.
 HIDDEN = 0.5
 # Bias and jitter are of keypoints at least so sure, and not further off than this share of the body.
 LEAST_SCORE, OUTLIER = 0.3, 0.15
 PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-
-
-@dataclass(frozen=True)
-class Stages:
-    """The product's own stages with the weights of its registry."""
-
-    detector: YoloDetector
-    pose: YoloPoseEstimator
-
-    @classmethod
-    def load(cls) -> Stages:
-        weights = resolve(DEFAULT_POSE, "pose")
-        return cls(YoloDetector(weights, "cpu"), YoloPoseEstimator(weights, "cpu", "auto", same_network=True))
 
 
 def chosen(paths: list[Path], splits: list[str], fraction: float | None, seed: int, count: int) -> list[Annotation]:
@@ -132,18 +116,14 @@ def _size(points: np.ndarray, there: np.ndarray) -> float:
     )
 
 
-def estimated(images: Iterator[np.ndarray], n_frames: int, stages: Stages) -> tuple[PoseSequence, np.ndarray]:
+def estimated(images: Iterator[np.ndarray], n_frames: int, stages: PoseStages) -> tuple[PoseSequence, np.ndarray]:
     """Everybody whom the chain finds in the frames that a clip's samples are, and the indices of these frames."""
     wanted = np.unique(uniform_indices(n_frames, SAMPLED))
     frames = [Frame(image, i, i / FPS) for i, image in enumerate(images) if i in wanted]
-    size = frames[0].image.shape[:2]
-    tracker = Tracker(FPS * len(wanted) / n_frames)
-    poses = TrackedPoses(stages.pose.layout, size)
-    for first in range(0, len(frames), BATCH):
-        batch = frames[first : first + BATCH]
-        for frame, found in zip(batch, stages.pose(batch, stages.detector(batch)), strict=True):
-            poses.add(frame.time, tracker.update(found.boxes, found.scores, size), found)
-    return poses.sequence(0.0, float("inf")), wanted
+    poses = TrackedPoses(stages.pose.layout, frames[0].image.shape[:2])
+    for frame, ids, found in stages.track(frames, FPS * len(wanted) / n_frames):
+        poses.add(frame.time, ids, found)
+    return poses.sequence(0.0, n_frames / FPS), wanted
 
 
 def compressed(images: list[np.ndarray], quality: str = "28") -> Iterator[np.ndarray]:
@@ -165,7 +145,7 @@ def draw(arguments: argparse.Namespace) -> None:
     done, ids = dict(before.annotations), dict(before.notes)
     truth = dict(load_poses(truth_path).annotations) if truth_path.exists() else {}
     shutil.copyfile(labels_beside(source), labels_beside(output))
-    stages = Stages.load()
+    stages = PoseStages(device="cpu", crops=arguments.crops)
     for number, annotation in enumerate(wanted, 1):
         if annotation.name in ids:
             continue
@@ -340,6 +320,7 @@ def main() -> None:
     drawing.add_argument("--seed", type=int, default=0)
     drawing.add_argument("--count", type=int, default=150)
     drawing.add_argument("--h264", action="store_true", help="encode and decode the pictures in between, crf 28")
+    drawing.add_argument("--crops", choices=("auto", "always", "never"), default="auto")
     drawing.add_argument("--sheets", type=Path, metavar="FOLDER")
     drawing.add_argument("--sheet-count", type=int, default=8)
     drawing.add_argument("-o", "--output", type=Path, required=True)
