@@ -14,13 +14,16 @@ import numpy as np
 
 from .classifier import Classifier, Ensemble, load_classifier
 from .clips import ClipLabel, LabelScore
-from .detect import Detector
-from .errors import UsageError
-from .extract import PoseStages, Progress, warn_of_damage
+from .detect import Detections, Detector
+from .errors import InputError, UsageError
+from .extract import FrameThinner, PoseStages, Progress, warn_of_damage
+from .follow import Follow
 from .nets.freeze import Precision
 from .pose import Crops, PoseEstimator
-from .poses import PoseSequence
+from .poses import PoseSequence, is_pose_file, load_poses
 from .sampling import FramePlan, Window
+from .skeleton import Layout
+from .smoothing import smooth
 from .track import TrackedPoses, presence, prominence
 from .video import Video
 from .zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE, resolve_all
@@ -42,8 +45,11 @@ class Options:
 
     window, stride: seconds; None: the bundle's own, or half of a window that is given; "whole": the whole
     video is one clip. start, end: the part of the video to look at, in seconds. per_person: a label for each
-    person instead of one for the clip. top_k: how many of the most likely labels a clip lists. min_score:
-    below it a clip's label is None; None: the bundle's rejection threshold. crops: see `pose.Crops`.
+    person instead of one for the clip. subjects: look only at so many people of each clip, the most prominent; of
+    them the label of a clip takes as many as the bundle expects. rate: look at no more than so many frames a second
+    of a video; None: at all that a clip samples. follow: look only at this person of the one video. top_k: how many of
+    the most likely labels a clip lists. min_score: below it a clip's label is None; None: the bundle's rejection
+    threshold. crops, boxes, smoothing: see `PoseStages`.
     """
 
     window: float | Literal["whole"] | None = None
@@ -51,9 +57,14 @@ class Options:
     start: float | None = None
     end: float | None = None
     per_person: bool = False
+    subjects: int | Literal["all"] = "all"
+    rate: float | None = None
+    follow: Follow | None = None
     top_k: int = 5
     min_score: float | None = None
     crops: Crops = "auto"
+    boxes: str | Path | None = None
+    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         for name, seconds in (("window", self.window), ("stride", self.stride)):
@@ -65,6 +76,11 @@ class Options:
             raise UsageError(f"the start must be 0 s or later, got {self.start:g}")
         if self.end is not None and not (self.start or 0) < self.end < float("inf"):
             raise UsageError(f"the end must be a time later than the start ({self.start or 0:g} s), got {self.end:g}")
+        if self.subjects != "all" and self.subjects < 1:
+            raise UsageError(f"at least 1 subject must be looked at, got {self.subjects}")
+        FrameThinner(1.0, self.rate)  # knows which rates cannot be
+        if self.boxes is not None and self.start:
+            raise UsageError("boxes from a file count frames from the start of the video, so a later start cannot be")
         if self.top_k < 1:
             raise UsageError(f"at least 1 label must be listed, got {self.top_k}")
         if self.min_score is not None and not 0 <= self.min_score <= 1:
@@ -96,7 +112,14 @@ class Pipeline:
         self.options = options or Options()
         self._classifiers = resolve_all(str(classifier), "classifier", log.warning)
         self._weights, self._precision = weights, precision
-        self.stages = PoseStages(detector, pose, device=device, crops=self.options.crops)
+        self.stages = PoseStages(
+            detector,
+            pose,
+            device=device,
+            crops=self.options.crops,
+            boxes=self.options.boxes,
+            smoothing=self.options.smoothing,
+        )
         self.device = self.stages.device
 
     @cached_property
@@ -112,33 +135,62 @@ class Pipeline:
         return Window(info.window, stride or info.stride) if length is None else Window(length, stride)
 
     def stream(self, source: str | Path, on_progress: Progress | None = None) -> Iterator[ClipLabel]:
-        """Label a video, clip by clip, as soon as each is complete.
+        """Label a video, clip by clip, as soon as each is complete; or each sequence of a pose file (`is_pose_file`).
 
         Raises InputError if it cannot be read; damage in the middle is passed over and logged once as a warning.
         """
+        if is_pose_file(source):
+            annotations = load_poses(source).annotations.values()
+            if self.options.follow and len(annotations) > 1:
+                raise UsageError(f"{source} is of {len(annotations)} videos, so it cannot be told whom to follow")
+            for annotation in annotations:
+                yield from self.label_poses(annotation.poses, annotation.source, on_progress)
+            return
         with Video(source) as video:
             yield from self._label(video, _readable(source), on_progress)
             warn_of_damage(video)
 
+    def label_poses(self, poses: PoseSequence, source: str, on_progress: Progress | None = None) -> Iterator[ClipLabel]:
+        """Label poses as the video that they are from would be. source: what the labels name.
+
+        Raises InputError if none lie between the options' start and end.
+        """
+        start, options_end = self.options.start or 0.0, self.options.end
+        end = float(poses.times[-1]) if poses.end is None else poses.end
+        end = end if options_end is None else min(end, options_end)
+        if not len(poses.between(start, end).times):
+            raise InputError(f"{source} ends at {end:g} s and has no poses from {start:g} s to there; choose others")
+        poses = smooth(poses, self.stages.smoothing)
+        if self.options.follow:
+            poses = poses.select([self.options.follow.row_in(poses)])
+        for clip, (clip_start, clip_end) in enumerate(self.window.clips(start, end)):
+            yield from self._clip_labels(poses.between(clip_start, clip_end), source, clip, clip_start, clip_end)
+            if on_progress:
+                on_progress(clip_end - start, end - start)
+
     def _label(self, video: Video, source: str, on_progress: Progress | None) -> Iterator[ClipLabel]:
         window, clip_len = self.window, self.classifier.info.clip_len
         start, announced_end = self._span(video)
-        plan = FramePlan(window, clip_len, start, announced_end, video.fps)
-        poses: TrackedPoses | None = None
+        plan: FramePlan | FrameThinner = FramePlan(window, clip_len, start, announced_end, video.fps)
+        if self.options.rate is not None:
+            plan = FrameThinner(video.fps, self.options.rate)
+        poses: _ClipPoses | None = None
         done = 0
-        for frame, ids, found in self.stages.track(video.frames(start, self.options.end, plan.wants), plan.rate):
+        frames = video.frames(start, self.options.end, plan.wants)
+        for frame, ids, found in self.stages.track(frames, plan.rate, video.path):
             if poses is None:
-                poses = TrackedPoses(self.stages.pose.layout, frame.image.shape[:2])
-            poses.add(frame.time, ids, found)
-            for clip_start, clip_end in window.settled(start, frame.time, done):
-                yield from self._clip_labels(poses.sequence(clip_start, clip_end), source, done, clip_start, clip_end)
+                size = frame.image.shape[:2]
+                poses = _ClipPoses(self.stages.pose.layout, size, self.stages.smoothing, self.options.follow)
+            settled = poses.add(frame.time, ids, found)
+            for clip_start, clip_end in window.settled(start, settled, done):
+                yield from self._clip_labels(poses.clip(clip_start, clip_end), source, done, clip_start, clip_end)
                 done += 1
                 poses.forget_before(clip_start)
             if on_progress:
                 on_progress(frame.time - start, None if announced_end is None else announced_end - start)
         if poses is not None:
             for clip_start, clip_end in window.clips(start, video.end)[done:]:
-                yield from self._clip_labels(poses.sequence(clip_start, clip_end), source, done, clip_start, clip_end)
+                yield from self._clip_labels(poses.clip(clip_start, clip_end), source, done, clip_start, clip_end)
                 done += 1
 
     def _span(self, video: Video) -> tuple[float, float | None]:
@@ -164,12 +216,13 @@ class Pipeline:
 
     def _subjects(self, poses: PoseSequence, share: np.ndarray) -> list[list[int]]:
         """The people to label: for each label, the rows of `poses` that go into its volume."""
-        if self.options.per_person:
-            return [[int(row)] for row in np.flatnonzero(share >= _LEAST_PRESENCE_OF_A_LABELLED_PERSON)]
-        usable = np.flatnonzero(share >= _LEAST_PRESENCE)
+        per_person = self.options.per_person
+        usable = np.flatnonzero(share >= (_LEAST_PRESENCE_OF_A_LABELLED_PERSON if per_person else _LEAST_PRESENCE))
         best_first = usable[np.argsort(-prominence(poses)[usable], kind="stable")]
-        wanted = self.classifier.info.subjects
-        chosen = best_first if wanted == "all" else best_first[:wanted]
+        chosen = _first(best_first, self.options.subjects)
+        if per_person:
+            return [[int(row)] for row in np.sort(chosen)]
+        chosen = _first(chosen, self.classifier.info.subjects)
         return [chosen.tolist()] if len(chosen) else []
 
     def _clip_label(
@@ -183,6 +236,41 @@ class Pipeline:
             threshold = self.classifier.info.rejection_threshold
         label = top[0].label if top[0].score >= threshold else None
         return ClipLabel(source, clip, start, end, person, label, top[0].score, top, persons)
+
+
+class _ClipPoses:
+    """The poses that clips of a video are cut from: smoothed, and of nobody but whom we follow."""
+
+    def __init__(self, layout: Layout, image_size: tuple[int, int], smoothing: float, follow: Follow | None):
+        self._poses = TrackedPoses(layout, image_size)
+        self._smoothing = smoothing
+        self._follow = follow
+        self._followed: int | None = None
+
+    def add(self, time: float, ids: np.ndarray, detections: Detections) -> float:
+        """As `TrackedPoses.add`. Returns up to which time, in seconds, clips can be cut now."""
+        self._poses.add(time, ids, detections)
+        is_unknown = self._follow is not None and time < self._follow.time
+        return float("-inf") if is_unknown else time - self._smoothing
+
+    def clip(self, start: float, end: float) -> PoseSequence:
+        """The poses of [start, end) seconds."""
+        # With as much around it as bears on what is in it.
+        around = self._poses.sequence(start - self._smoothing, end + self._smoothing)
+        if self._follow is not None:
+            if self._followed is None:
+                known = self._poses.sequence(0.0, float("inf"))
+                self._followed = int(known.track_ids[self._follow.row_in(known)])
+            around = around.select(np.flatnonzero(around.track_ids == self._followed).tolist())
+        return smooth(around, self._smoothing).between(start, end)
+
+    def forget_before(self, start: float) -> None:
+        """Drop what no clip that starts at `start` or later needs."""
+        self._poses.forget_before(start - self._smoothing)
+
+
+def _first(rows: np.ndarray, count: int | Literal["all"]) -> np.ndarray:
+    return rows if count == "all" else rows[:count]
 
 
 def _readable(source: str | Path) -> str:

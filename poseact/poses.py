@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from .skeleton import LAYOUTS, Layout, layout_of
 
 # PYSKL's annotations tell no frame rate; clips of the usual data sets have about this one.
 DEFAULT_FPS = 30.0
+# By these a pose file is told from a video.
+PICKLES = (".pkl", ".pickle")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,6 +30,7 @@ class PoseSequence:
     scores: (M, T, K) float32 in [0, 1]; 0: the keypoint is absent; a person absent at a time has all 0.
     times: (T,) float64, seconds. image_size: (H, W) pixels. track_ids: (M,) int64.
     boxes: (M, T, 4) float32, xyxy in pixels; all 0 where the person is absent.
+    end: seconds, when the last frame is over; None: nothing tells.
     """
 
     keypoints: np.ndarray
@@ -36,6 +40,7 @@ class PoseSequence:
     layout: Layout
     track_ids: np.ndarray
     boxes: np.ndarray
+    end: float | None = None
 
     def __post_init__(self) -> None:
         m, t, k = self.scores.shape
@@ -72,6 +77,21 @@ class PoseSequence:
             boxes=self.boxes[persons],
         )
 
+    def between(self, start: float, end: float) -> PoseSequence:
+        """The frames of [start, end) seconds and those who are there in any of them, in the order of their ids."""
+        first, last = np.searchsorted(self.times, [start - 1e-6, end - 1e-6])
+        there = np.flatnonzero(self.present[:, first:last].any(axis=1))
+        people = there[np.argsort(self.track_ids[there], kind="stable")]
+        return replace(
+            self,
+            keypoints=self.keypoints[people, first:last],
+            scores=self.scores[people, first:last],
+            times=self.times[first:last],
+            track_ids=self.track_ids[people],
+            boxes=self.boxes[people, first:last],
+            end=end,
+        )
+
     def confident(self, least_score: float) -> PoseSequence:
         """The same with keypoints of a lower score absent."""
         return replace(self, scores=np.where(self.scores < least_score, 0, self.scores).astype(np.float32))
@@ -82,16 +102,19 @@ class Annotation:
     """One labelled sequence of a pose file. label: class index, -1 if unlabelled.
 
     sequence: the name that the planes of a 3D sequence share; a 2D sequence's own name, unless given.
+    source: the video as it was named when it was read; the sequence's own name, unless given.
     """
 
     name: str
     label: int
     poses: PoseSequence
     sequence: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
-        if not self.sequence:
-            object.__setattr__(self, "sequence", self.name)
+        for unset in ("sequence", "source"):
+            if not getattr(self, unset):
+                object.__setattr__(self, unset, self.name)
 
 
 @dataclass(frozen=True)
@@ -157,6 +180,11 @@ def load_pickle(path: Path) -> object:
         raise InputError(f"{path} is not a pickle of poses ({error}); expected PYSKL's format") from error
 
 
+def is_pose_file(path: str | Path) -> bool:
+    """Whether it is a pickle of poses rather than a video, by its ending."""
+    return Path(path).suffix.lower() in PICKLES
+
+
 def load_poses(path: str | Path, planes: Sequence[str] = PLANES) -> PoseFile:
     """Read a pose file in PYSKL's format: {"split": {...}, "annotations": [...]}, or the bare list.
 
@@ -208,7 +236,7 @@ def _annotations(row: Mapping, planes: Sequence[str]) -> list[Annotation]:
         return [_annotation(row)]
     name = str(row["frame_dir"])
     return [
-        replace(_annotation(flat), name=plane_name(name, plane), sequence=name)
+        replace(_annotation(flat), name=plane_name(name, plane), sequence=name, source=plane_name(name, plane))
         for plane, flat in project(row, planes).items()
     ]
 
@@ -232,19 +260,37 @@ def _annotation(row: Mapping) -> Annotation:
     fps = float(row.get("fps", DEFAULT_FPS))
     if not 0 < fps < float("inf"):
         raise ValueError(f"fps must be above 0, got {fps}")
+    times = np.asarray(row.get("times", np.arange(t) / fps), dtype=np.float64)
+    if times.shape != (t,) or not np.isfinite(times).all() or not (np.diff(times) > 0).all():
+        raise ValueError(f"times must be {t} seconds that increase, got shape {times.shape}")
+    end = float(row.get("end", times[-1] + 1 / fps))
+    if not times[-1] < end < float("inf"):
+        raise ValueError(f"its end must come after its last frame, at {times[-1]:g} s, got {end}")
     return Annotation(
         name=str(row["frame_dir"]),
         label=int(row.get("label", -1)),
+        source=str(row.get("source", "")),
         poses=PoseSequence(
             keypoints=np.where(absent[..., None], 0, keypoints),
             scores=np.where(absent, 0, scores).clip(0, 1),
-            times=np.asarray(row.get("times", np.arange(t) / fps), dtype=np.float64),
+            times=times,
             image_size=(height, width),
             layout=layout,
             track_ids=np.asarray(row.get("track_ids", np.arange(m)), dtype=np.int64),
             boxes=np.asarray(row.get("boxes", np.zeros((m, t, 4))), dtype=np.float32),
+            end=end,
         ),
     )
+
+
+class _PicklerForPeers(pickle.Pickler):
+    """NumPy 2 pickles arrays by functions of `numpy._core`, which NumPy before 1.26, the peers', does not have; all
+    have `numpy.ndarray` itself."""
+
+    def reducer_override(self, value: object) -> Any:
+        if not isinstance(value, np.ndarray):
+            return NotImplemented
+        return np.ndarray, (value.shape, value.dtype, bytearray(value.tobytes()))  # unlike of bytes, it is writable
 
 
 def save_poses(
@@ -255,8 +301,8 @@ def save_poses(
 ) -> None:
     """Write a pose file that PYSKL, MMAction2 and `load_poses` read. splits: the names in each split.
 
-    Beside PYSKL's keys stand our own, which it passes over: track_ids, boxes, times, fps and layout of each
-    sequence, and the notes.
+    Beside PYSKL's keys stand our own, which it passes over: track_ids, boxes, times, end, fps, layout and source of
+    each sequence, and the notes.
     Raises ValueError if two annotations share a name or a split names one that is not there, OutputError if the
     file cannot be written; a file that was there before is then as it was.
     """
@@ -274,8 +320,8 @@ def save_poses(
         "notes": dict(notes or {}),
     }
     try:
-        with written_aside(path) as aside:
-            aside.write_bytes(pickle.dumps(content, protocol=4))  # the newest that Python 3.7, PYSKL's, can read
+        with written_aside(path) as aside, aside.open("wb") as file:
+            _PicklerForPeers(file, protocol=4).dump(content)  # the newest that Python 3.7, PYSKL's, can read
     except OSError as error:
         raise OutputError(f"the pose file {path} cannot be written: {error.strerror or error}") from error
 
@@ -283,6 +329,7 @@ def save_poses(
 def _row(annotation: Annotation) -> dict[str, object]:
     poses = annotation.poses
     span = float(poses.times[-1] - poses.times[0]) if len(poses.times) else 0.0
+    fps = (len(poses.times) - 1) / span if span > 0 else DEFAULT_FPS
     return {
         "frame_dir": annotation.name,
         "label": annotation.label,
@@ -294,6 +341,8 @@ def _row(annotation: Annotation) -> dict[str, object]:
         "track_ids": poses.track_ids,
         "boxes": poses.boxes,
         "times": poses.times,
-        "fps": (len(poses.times) - 1) / span if span > 0 else DEFAULT_FPS,
+        "end": float(poses.times[-1]) + 1 / fps if poses.end is None else poses.end,
+        "fps": fps,
         "layout": poses.layout.name,
+        "source": annotation.source,
     }

@@ -100,8 +100,8 @@ def test_a_training_ends_with_a_bundle_and_a_quiet_one_says_nothing(poses):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--subjects", "0"], "--subjects takes a count or 'all', not '0'"),
-        (["--subjects", "many"], "--subjects takes a count or 'all', not 'many'"),
+        (["--subjects", "0"], "--subjects takes a count or 'all' or 'main', not '0'"),
+        (["--subjects", "many"], "--subjects takes a count or 'all' or 'main', not 'many'"),
         (["--alias", "greet"], "--alias takes NAME=LABEL, not 'greet'"),
         (["--alias", "=wave"], "--alias takes NAME=LABEL"),
         (["--net", "resnet"], "no network 'resnet'; choose one of slowonly"),

@@ -1,15 +1,20 @@
 """The chain, with a detector and a pose estimator that are a few lines each and real decoding between them."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import grey_index
+from small import example
 
 from poseact import Options, Pipeline
 from poseact.detect import Detections
 from poseact.errors import InputError, ModelError, UsageError
+from poseact.extract import PoseStages, extract_poses
+from poseact.follow import Follow
 from poseact.heatmaps import VolumeRule
+from poseact.poses import Annotation, save_poses
 from poseact.skeleton import COCO17
 
 NOSE, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 5, 6
@@ -223,6 +228,8 @@ def test_progress_reaches_the_announced_end(five_seconds, make_bundle):
         {"top_k": 0},
         {"min_score": 1.5},
         {"crops": "sometimes"},
+        {"subjects": 0},
+        {"rate": 0.0},
     ],
 )
 def test_options_are_checked_when_made(wrong):
@@ -247,7 +254,7 @@ def test_crops_can_only_be_left_out_where_the_first_pass_gives_keypoints(five_se
 
 
 def test_weights_that_are_not_pytorchs_are_refused(tmp_path, five_seconds, make_bundle):
-    other = tmp_path / "m.onnx"
+    other = tmp_path / "m.engine"
     other.touch()
     with pytest.raises(ModelError, match=r"is no \.pt file"):
         list(Pipeline(make_bundle(), detector=other, device="cpu").stream(five_seconds))
@@ -265,3 +272,119 @@ def test_names_are_checked_at_once():
 def test_an_unreadable_video_is_an_input_error(tmp_path, make_bundle):
     with pytest.raises(InputError, match="does not exist"):
         label(tmp_path / "no.mp4", make_bundle())
+
+
+PEOPLE = (20, 100, NOSE, *ALWAYS), (200, 90, LEFT_SHOULDER, 0.5, 4.2), (120, 180, RIGHT_SHOULDER, 2, 2.6)
+
+
+def from_video_and_from_poses(video, bundle, tmp_path, people=PEOPLE, extraction=None, **options):
+    """The labels of a video, and those of all poses of it."""
+    actors = Actors(*people)
+    stages = PoseStages(actors.detect, actors, device="cpu")
+    poses = extract_poses(video, stages, **{"subjects": "all", **(extraction or {})})
+    file = tmp_path / "poses.pkl"
+    save_poses([Annotation("five.mp4", -1, poses, source=str(video))], {}, file)
+    pipeline = Pipeline(bundle, detector=actors.detect, pose=actors, device="cpu", options=Options(**options))
+    looked_at = len(actors.looked_at)
+    again = list(pipeline.stream(file))
+    assert len(actors.looked_at) == looked_at, "poses need no picture"
+    return list(pipeline.stream(video)), again
+
+
+def assert_same_labels(expected, found):
+    assert [replace(c, score=None, top=(), label=None) for c in found] == [
+        replace(c, score=None, top=(), label=None) for c in expected
+    ]
+    assert [c.label for c in found] == [c.label for c in expected]
+    for one, other in zip(expected, found, strict=True):
+        assert other.score == (None if one.score is None else pytest.approx(one.score, abs=1e-3))
+        scores = {each.label: each.score for each in one.top}
+        assert {each.label: each.score for each in other.top} == pytest.approx(scores, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"per_person": True},
+        {"per_person": True, "subjects": 1},
+        {"subjects": 1, "window": "whole"},
+        {"window": 1.1, "stride": 0.3, "min_score": 0.9},
+        {"start": 1.0, "end": 3.3},
+        {"end": 60.0},
+        {"smoothing": 0.4, "window": 1.0},
+        {"follow": Follow((200, 10, 245, 100), 3.0), "window": 1.0},
+    ],
+    ids=str,
+)
+def test_poses_get_the_labels_of_the_video_they_are_from(five_seconds, make_bundle, tmp_path, options):
+    expected, found = from_video_and_from_poses(five_seconds, make_bundle(subjects=2), tmp_path, **options)
+    assert_same_labels(expected, found)
+    assert len(found) > 1 or options.get("window") == "whole" or "end" in options
+
+
+def test_a_lower_rate_of_frames_means_the_same_for_both(five_seconds, make_bundle, tmp_path):
+    expected, found = from_video_and_from_poses(
+        five_seconds, make_bundle(), tmp_path, extraction={"rate": 7.0}, rate=7.0, window=1.3
+    )
+    assert_same_labels(expected, found)
+    assert spans(found)[-1][1] == 5.0, "the last frame that is looked at is not the end"
+
+
+def test_a_video_of_uneven_times_too(tmp_path, draw_video, make_bundle):
+    times = np.cumsum(np.tile([40, 7, 90, 33, 60], 25)).tolist()
+    video = draw_video(tmp_path / "uneven.mp4", 125, fps=25, size=(320, 240), pts=times)
+    assert_same_labels(*from_video_and_from_poses(video, make_bundle(), tmp_path, window=1.0))
+
+
+def test_following_in_a_stream_is_following_in_the_extraction(five_seconds, make_bundle, tmp_path):
+    somebody = Follow((200, 10, 245, 100), 3.0)
+    expected, _ = from_video_and_from_poses(five_seconds, make_bundle(), tmp_path, follow=somebody, window=1.0)
+    _, found = from_video_and_from_poses(
+        five_seconds, make_bundle(), tmp_path, extraction={"follow": somebody, "subjects": 1}, window=1.0
+    )
+    assert_same_labels(expected, found)
+    assert {c.label for c in found[1:6]} == {"left_shoulder"}
+
+
+def test_nobody_to_follow_is_told(five_seconds, make_bundle):
+    with pytest.raises(InputError, match="nobody is at 5,5,9,9"):
+        label(five_seconds, make_bundle(), *PEOPLE, follow=Follow((5, 5, 9, 9), 1.0))
+
+
+def test_smoothing_reaches_over_the_ends_of_clips(five_seconds, make_bundle, monkeypatch):
+    seen = []
+    monkeypatch.setattr("poseact.pipeline.smooth", lambda poses, seconds: seen.append(poses) or poses)
+    label(five_seconds, make_bundle(), PEOPLE[0], smoothing=0.4, window=1.0)
+    assert seen[2].times[[0, -1]] == pytest.approx([0.6, 2.36], abs=0.05)
+
+
+def test_of_several_people_only_the_most_prominent_are_labelled(five_seconds, make_bundle):
+    clips, _ = label(five_seconds, make_bundle(), *PEOPLE, per_person=True, subjects=1, window="whole")
+    assert [c.label for c in clips] == ["head"]
+    clips, _ = label(five_seconds, make_bundle(), *PEOPLE, per_person=True, subjects=2, window="whole")
+    assert [c.label for c in clips] == ["head", "left_shoulder"]
+
+
+def test_poses_of_several_videos_are_labelled_each_under_its_name(tmp_path, make_bundle):
+    rows = [example(0, n_frames=90), example(1, n_frames=90)]
+    save_poses([rows[0], replace(rows[1], source="dir/wave.mp4")], {}, tmp_path / "two.pkl")
+    clips = list(Pipeline(make_bundle(), device="cpu").stream(tmp_path / "two.pkl"))
+    assert [(c.source, *span) for c, span in zip(clips, spans(clips), strict=True)] == [
+        *(("seq0", 0, 3),),
+        *(("dir/wave.mp4", 0, 3),),
+    ]
+    pipeline = Pipeline(make_bundle(), device="cpu", options=Options(follow=Follow((0, 0, 9, 9), 0)))
+    with pytest.raises(UsageError, match="is of 2 videos"):
+        list(pipeline.stream(tmp_path / "two.pkl"))
+
+
+def test_poses_outside_of_the_span_are_an_input_error(tmp_path, make_bundle):
+    save_poses([example(0, n_frames=30)], {}, tmp_path / "one.pkl")
+    with pytest.raises(InputError, match="seq0 ends at 1 s and has no poses from 60 s to there"):
+        list(Pipeline(make_bundle(), device="cpu", options=Options(start=60)).stream(tmp_path / "one.pkl"))
+
+
+def test_boxes_of_a_file_need_the_start():
+    with pytest.raises(UsageError, match="count frames from the start"):
+        Options(boxes="boxes.csv", start=2.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from poseact.errors import InputError, OutputError
-from poseact.poses import Annotation, PoseSequence, load_pickle, load_poses, save_poses
+from poseact.poses import Annotation, PoseSequence, is_pose_file, load_pickle, load_poses, save_poses
 from poseact.skeleton import BODY13, COCO17
 
 
@@ -190,6 +190,56 @@ def test_a_malformed_annotation_is_named(tmp_path, changed, message):
         load_poses(path)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"times": np.arange(3.0)}, r"times must be 4 seconds that increase, got shape \(3,\)"),
+        ({"times": np.zeros(0)}, "times must be 4 seconds"),
+        ({"times": np.array([0, 1, 1, 2.0])}, "times must be 4 seconds that increase"),
+        ({"times": np.array([0, 1, np.nan, 3])}, "times must be 4 seconds that increase"),
+        ({"end": 0.1}, "its end must come after its last frame, at 0.1 s, got 0.1"),
+        ({"end": float("inf")}, "its end must come after"),
+    ],
+)
+def test_our_own_keys_are_checked_too(tmp_path, changed, message):
+    with pytest.raises(InputError, match=f"annotation bad is malformed: {message}"):
+        load_poses(written(tmp_path, [annotation("bad", **changed)]))
+
+
+def test_the_end_and_the_source_are_kept_or_told_by_the_rest(tmp_path):
+    rows = [annotation("given", end=0.5, source="dir/v.mp4"), annotation("none", fps=10)]
+    given, none = load_poses(written(tmp_path, rows)).annotations.values()
+    assert (given.poses.end, given.source) == (0.5, "dir/v.mp4")
+    assert (none.poses.end, none.source) == (pytest.approx(0.4), "none")
+    save_poses([given, none], {}, tmp_path / "again.pkl")
+    again = load_poses(tmp_path / "again.pkl").annotations
+    assert [(a.poses.end, a.source) for a in again.values()] == [(0.5, "dir/v.mp4"), (none.poses.end, "none")]
+
+
+def test_a_span_holds_its_frames_and_those_who_are_in_them_by_their_ids():
+    scores = np.ones((3, 4, 13), np.float32)
+    scores[1, :2] = 0
+    scores[2, 2:] = 0
+    whole = sequence(
+        keypoints=np.zeros((3, 4, 13, 2), np.float32),
+        scores=scores,
+        times=np.arange(4.0),
+        track_ids=np.array([9, 7, 4]),
+        boxes=np.zeros((3, 4, 4), np.float32),
+        end=4.0,
+    )
+    first = whole.between(0.0, 2.0)
+    assert (first.times.tolist(), first.track_ids.tolist(), first.end) == ([0, 1], [4, 9], 2.0)
+    assert whole.between(2.0, 9.0).track_ids.tolist() == [7, 9]
+    assert whole.between(1.0, 3.0).scores[:, :, 0].tolist() == [[1, 0], [0, 1], [1, 1]]
+    assert whole.between(7.0, 9.0).scores.shape == (0, 0, 13)
+
+
+def test_a_pose_file_is_told_from_a_video_by_its_ending():
+    names = ["a.pkl", "b.PICKLE", "c.mp4", "pkl", "d.pkl.mp4"]
+    assert [is_pose_file(name) for name in names] == [True, True, False, False, False]
+
+
 @pytest.mark.parametrize("content", [{"a": 1}, 42, [1, 2], {"annotations": {"a": 1}}, None])
 def test_a_pickle_of_something_else_is_no_pose_file(tmp_path, content):
     with pytest.raises(InputError, match="no list of annotations"):
@@ -231,6 +281,111 @@ def test_a_pickle_that_would_run_something_is_refused_and_nothing_runs(tmp_path,
     assert not marker.exists()
     pickle.loads(path.read_bytes())  # the trap does work where nobody refuses it
     assert marker.exists()
+
+
+def opcodes(*parts):
+    """A pickle of protocol 4 written by hand: what no Pickler would write."""
+    return b"\x80\x04" + b"".join(parts) + b"."
+
+
+def text(value):
+    return pickle.SHORT_BINUNICODE + bytes([len(value)]) + value.encode()
+
+
+def memoised_names():
+    """STACK_GLOBAL with module and name from the memo, where no text beside the opcode tells them."""
+    module, name = (
+        text(value) + pickle.BINPUT + place + pickle.POP for value, place in (("os", b"\x00"), ("system", b"\x01"))
+    )
+    both = pickle.BINGET + b"\x00" + pickle.BINGET + b"\x01"
+    return opcodes(module, name, both, pickle.STACK_GLOBAL, text("true"), pickle.TUPLE1, pickle.REDUCE)
+
+
+def attribute_of_something_allowed():
+    """numpy is allowed, so perhaps an attribute path through it is too."""
+    return opcodes(text("numpy"), text("ndarray.__class__"), pickle.STACK_GLOBAL)
+
+
+def attribute_by_getattr():
+    reach = opcodes(text("builtins"), text("getattr"), pickle.STACK_GLOBAL)
+    return reach[:-1] + text("x") + text("y") + pickle.TUPLE2 + pickle.REDUCE + b"."
+
+
+def by_extension_registry():
+    """An extension code, which stands for a global that copyreg knows."""
+    return opcodes(pickle.EXT1 + b"\x01")
+
+
+def by_persistent_id():
+    return opcodes(text("os.system"), pickle.BINPERSID)
+
+
+def by_inst():
+    """Protocol 0: module and name in the opcode, called at once."""
+    return b"(S'true'\nios\nsystem\n."
+
+
+def by_newobj():
+    return opcodes(text("subprocess"), text("Popen"), pickle.STACK_GLOBAL, text("true"), pickle.TUPLE1, pickle.NEWOBJ)
+
+
+def nested_in_a_reduce():
+    """An allowed function is called with the result of one that is not."""
+    inner = text("os") + text("getcwd") + pickle.STACK_GLOBAL + pickle.EMPTY_TUPLE + pickle.REDUCE
+    return opcodes(text("builtins"), text("bytearray"), pickle.STACK_GLOBAL, inner, pickle.TUPLE1, pickle.REDUCE)
+
+
+@pytest.mark.parametrize(
+    ("make", "asked_for"),
+    [
+        (memoised_names, "os.system"),
+        (attribute_of_something_allowed, "numpy.ndarray.__class__"),
+        (attribute_by_getattr, "builtins.getattr"),
+        (by_inst, "os.system"),
+        (by_newobj, "subprocess.Popen"),
+        (nested_in_a_reduce, "os.getcwd"),
+    ],
+)
+def test_roundabout_ways_to_a_function_are_refused_by_its_name(tmp_path, make, asked_for):
+    path = tmp_path / "poses.pkl"
+    path.write_bytes(make())
+    with pytest.raises(InputError, match=f"refused: the pickle asks for {asked_for},"):
+        load_poses(path)
+
+
+@pytest.mark.parametrize("make", [by_extension_registry, by_persistent_id])
+def test_ways_without_a_name_lead_nowhere(tmp_path, make):
+    path = tmp_path / "poses.pkl"
+    path.write_bytes(make())
+    with pytest.raises(InputError, match="is not a pickle of poses"):
+        load_poses(path)
+
+
+def test_an_extension_code_that_somebody_registered_is_refused_by_name(tmp_path):
+    import copyreg
+
+    path = tmp_path / "poses.pkl"
+    path.write_bytes(by_extension_registry())
+    copyreg.add_extension("os", "system", 1)
+    try:
+        with pytest.raises(InputError, match=r"refused: the pickle asks for os\.system"):
+            load_poses(path)
+    finally:
+        copyreg.remove_extension("os", "system", 1)
+
+
+def test_an_array_of_objects_hides_nothing(tmp_path):
+    trap = np.array([1.5, Calls(os.system, "true")], dtype=object)
+    with pytest.raises(InputError, match=f"refused: the pickle asks for {os.name}.system"):
+        load_poses(written(tmp_path, [annotation("a", keypoint=trap)]))
+    with pytest.raises(InputError, match="annotation a is malformed"):
+        load_poses(written(tmp_path, [annotation("a", keypoint=np.array([[[["x", "y"]]]], dtype=object))]))
+
+
+def test_a_matrix_or_a_record_of_numpy_is_refused_by_name(tmp_path):
+    for other in (np.ma.array([1.0]), np.rec.array([(1,)], dtype=[("a", int)])):
+        with pytest.raises(InputError, match=r"refused: the pickle asks for numpy\."):
+            load_poses(written(tmp_path, [annotation("a", keypoint=other)]))
 
 
 def test_a_class_of_numpy_that_is_no_array_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import evaluate, export, models, predict, train
+from . import doctor, evaluate, export, extract_poses, models, predict, train
 from .report import reported
 
 app = typer.Typer(
@@ -21,10 +21,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("predict")(reported(predict.predict))
+app.command("extract-poses")(reported(extract_poses.extract_poses))
 app.command("train")(reported(train.train))
 app.command("evaluate")(reported(evaluate.evaluate))
 app.command("export")(reported(export.export))
 app.command("models")(reported(models.models))
+app.command("doctor")(reported(doctor.doctor))
 
 
 def _print_version(wanted: bool) -> None:

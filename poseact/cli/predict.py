@@ -11,7 +11,27 @@ import typer
 
 from ..errors import InputError, PoseActError, SomeInputsFailed, UsageError
 from ..zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE, FAST_CLASSIFIER
-from .options import Debug, Device, Precision, PrecisionName, Quiet, Weights, parse_weights
+from .fetch import fetch_models
+from .options import (
+    Boxes,
+    Crops,
+    CropsRule,
+    Debug,
+    DetectorName,
+    Device,
+    FollowText,
+    PoseFps,
+    PoseName,
+    Precision,
+    PrecisionName,
+    Quiet,
+    Smooth,
+    Subjects,
+    Weights,
+    model,
+    parse_people,
+    parse_weights,
+)
 from .report import say_error, seconds_bar, set_aside, show_warnings
 
 if TYPE_CHECKING:
@@ -25,13 +45,14 @@ class Format(str, Enum):
     csv = "csv"
 
 
-class Crops(str, Enum):
-    auto = "auto"
-    always = "always"
-    never = "never"
-
-
-Videos = Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.", show_default=False)]
+Videos = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="VIDEO|POSES.pkl...",
+        help="Videos, or pickles of poses such as `poseact extract-poses` writes.",
+        show_default=False,
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="OUT", help="Write here instead of to the terminal.")
 ]
@@ -45,8 +66,8 @@ MinScore = Annotated[
 ]
 
 
-def _model(help: str) -> Any:
-    return typer.Option(metavar="NAME|PATH", help=help, rich_help_panel="Models")
+# What tells how poses are found.
+_OF_PICTURES = ("detector", "pose", "crops", "boxes", "pose_fps")
 
 
 def _seconds(help: str, metavar: str = "SECONDS") -> Any:
@@ -54,20 +75,11 @@ def _seconds(help: str, metavar: str = "SECONDS") -> Any:
 
 
 ClassifierName = Annotated[
-    str, _model("A classifier bundle; of several between commas, such as joint.pt,limb.pt, the mean.")
+    str, model("A classifier bundle; of several between commas, such as joint.pt,limb.pt, the mean.")
 ]
 Fast = Annotated[
     bool,
     typer.Option("--fast", help="The small classifier: quicker, a little less often right.", rich_help_panel="Models"),
-]
-DetectorName = Annotated[str, _model("What finds people.")]
-PoseName = Annotated[str, _model("What finds their keypoints.")]
-CropsRule = Annotated[
-    Crops,
-    typer.Option(
-        help="Estimate keypoints on a crop of each person; auto: of people who are small in the picture.",
-        rich_help_panel="Models",
-    ),
 ]
 WindowLength = Annotated[
     str | None, _seconds("Length of a clip. Default: what the classifier was trained on.", "SECONDS|whole")
@@ -78,6 +90,7 @@ End = Annotated[float | None, _seconds("Look only up to here.")]
 
 
 def predict(
+    context: typer.Context,
     videos: Videos,
     output: Output = None,
     format: FormatName = None,
@@ -87,6 +100,11 @@ def predict(
     detector: DetectorName = DEFAULT_DETECTOR,
     pose: PoseName = DEFAULT_POSE,
     crops: CropsRule = Crops.auto,
+    boxes: Boxes = None,
+    subjects: Subjects = None,
+    follow: FollowText = None,
+    pose_fps: PoseFps = None,
+    smooth: Smooth = 0.0,
     device: Device = "auto",
     precision: PrecisionName = Precision.auto,
     window: WindowLength = None,
@@ -104,24 +122,39 @@ def predict(
     if fast and classifier != DEFAULT_CLASSIFIER:
         raise UsageError("--fast chooses the classifier, and so does --classifier; leave one of them out")
     shares = parse_weights(weights)
+    people, followed = parse_people(subjects, follow)
     if len(videos) == 1:
         _check_before_loading(videos[0])
+    elif followed:
+        raise UsageError(f"--follow points at somebody in one video, and here are {len(videos)}; give one")
     from ..pipeline import Options, Pipeline
+    from ..poses import is_pose_file
     from ..sinks import open_sink
 
     _refuse_to_overwrite(videos, output)
+    chosen = FAST_CLASSIFIER if fast else classifier
+    if all(is_pose_file(video) for video in videos):
+        _refuse_what_is_of_pictures(context)
+        fetch_models(quiet, {"classifier": chosen})
+    else:
+        fetch_models(quiet, {"classifier": chosen, "detector": detector, "pose": pose})
     options = Options(
         window=_window(window),
         stride=stride,
         start=start,
         end=end,
         per_person=per_person,
+        subjects=people,
+        rate=pose_fps,
+        follow=followed,
         top_k=top_k,
         min_score=min_score,
         crops=crops.value,
+        boxes=boxes,
+        smoothing=smooth,
     )
     pipeline = Pipeline(
-        FAST_CLASSIFIER if fast else classifier,
+        chosen,
         detector=detector,
         pose=pose,
         device=device,
@@ -129,15 +162,20 @@ def predict(
         precision=precision.value,
         options=options,
     )
-    with open_sink(output, format.value if format else None, len(videos) > 1, per_person) as sink:
-        try:
-            failed = _label_all(pipeline, videos, sink, quiet)
-        except KeyboardInterrupt as interruption:
-            raise KeyboardInterrupt("; ".join(filter(None, ["interrupted", sink.kept]))) from interruption
-        except PoseActError as error:
-            raise type(error)("; ".join(filter(None, [str(error), sink.kept]))) from error
+    many = len(videos) > 1 or is_pose_file(videos[0])
+    with open_sink(output, format.value if format else None, many, per_person) as sink:
+        failed = _label_all(pipeline, videos, sink, quiet)
     if failed:
         raise SomeInputsFailed(f"{failed} of {len(videos)} videos could not be labelled; the others are done")
+
+
+def _refuse_what_is_of_pictures(context: typer.Context) -> None:
+    """Where only poses are read, an option about finding them would say nothing."""
+    for name in _OF_PICTURES:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":  # by its name, since Typer brings its own Click or not
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} is about finding poses in a video, and only poses are given; leave it out")
 
 
 def _window(text: str | None) -> float | Literal["whole"] | None:
@@ -158,25 +196,32 @@ def _refuse_to_overwrite(videos: list[Path], output: Path | None) -> None:
 
 def _check_before_loading(video: Path) -> None:
     """A wrong path is told at once, not after the seconds that torch takes to import."""
+    from ..poses import is_pose_file
     from ..video import Video
 
-    with Video(video):
-        pass
+    if not is_pose_file(video):
+        with Video(video):
+            pass
 
 
 def _label_all(pipeline: Pipeline, videos: list[Path], sink: Sink, quiet: bool) -> int:
     """Label the videos in turn; returns how many could not be read, unless that is all of them."""
     failed = 0
-    for video in videos:
-        try:
-            _label(pipeline, video, sink, quiet)
-        except InputError as error:
-            if len(videos) == 1:
-                raise
-            say_error(str(error))
-            failed += 1
-    if failed == len(videos):
-        raise InputError(f"none of the {failed} videos could be labelled")
+    try:
+        for video in videos:
+            try:
+                _label(pipeline, video, sink, quiet)
+            except InputError as error:
+                if len(videos) == 1:
+                    raise
+                say_error(str(error))
+                failed += 1
+        if failed == len(videos):
+            raise InputError(f"none of the {failed} videos could be labelled")
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt("; ".join(filter(None, ["interrupted", sink.kept]))) from interruption
+    except PoseActError as error:
+        raise type(error)("; ".join(filter(None, [str(error), sink.kept]))) from error
     return failed
 
 

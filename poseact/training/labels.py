@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
+from ..files import written_aside
 from ..poses import Annotation
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,15 @@ def read_labels(path: Path) -> list[str]:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{path} has {twice!r} more than once; class names must differ")
     return names
+
+
+def write_labels(names: Sequence[str], path: Path) -> None:
+    """Write class names as `read_labels` reads them. Raises OutputError."""
+    try:
+        with written_aside(path) as aside:
+            aside.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise OutputError(f"the class names {path} cannot be written: {error.strerror or error}") from error
 
 
 def labels_beside(poses: Path) -> Path:
