@@ -9,12 +9,24 @@ How data flows; a stage knows the type it takes and the type it gives, never its
     video ─Frame─▶ detect ─boxes─▶ pose ─keypoints─▶ track ─PoseSequence─▶ sampling, heatmaps
                                                      sinks ◀─ClipLabel─ classifier ◀─volume─┘
 
-`extract` chains the part left of the PoseSequence, `pipeline` all of it. `nets` holds the networks, `bundle` the file
-that a classifier is, `checkpoints` and `modality` turn those of PYSKL and MMAction2 into one, `onnx` turns one into
-ONNX. `poses` reads and writes the pickles of poses, `planes` makes 3D poses flat, `zoo` finds the models, `yolo` is
-the one place that imports Ultralytics, `device` chooses the processor, `files` writes so that nobody sees half a file,
-`errors` draws the error tree, `training` makes bundles from labelled poses and measures them, `cli` is a thin shell
-over all of it.
+`extract` chains the part left of the PoseSequence, `pipeline` all of it.
+
+Left of it: `cuts` tells where a scene ends, `boxes` reads people from a file instead of detecting them, `reunion` gives
+somebody who was hidden their id back, `gaps` fills what is missing for a moment, `follow` picks the person that a user
+pointed at, `smoothing` smooths. `yolo` is the one place that imports Ultralytics, `rtm` the one that imports rtmlib,
+`providers` chooses what ONNX Runtime runs on.
+
+Poses as files: `poses` reads and writes the pickles, `pose_tables` CSV and JSON, `planes` makes 3D poses flat. `batch`
+extracts many videos, which `sources` finds, into one file by way of `pose_store`; `video_labels` and `splits` say what
+each is for.
+
+Right of it: `nets` holds the networks, `bundle` the file that a classifier is, `checkpoints` and `modality` turn those
+of PYSKL and MMAction2 into one, `onnx` turns one into ONNX, `training` makes bundles from labelled poses and measures
+them.
+
+Everywhere: `zoo` finds the models, `download` fetches those that are not there and `partial` keeps what has come of
+one, `device` chooses the processor, `files` writes so that nobody sees half a file, `errors` draws the error tree,
+`doctor` looks for what is wrong on a machine, `cli` is a thin shell over all of it.
 """
 
 from __future__ import annotations
