@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from .boxes import boxes_of, check_boxes
 from .errors import InputError, SomeInputsFailed, UsageError
 from .extract import FrameThinner, PoseStages, Progress, extract_poses
 from .files import check_output
@@ -91,6 +92,9 @@ class Extraction:
         self.videos = find_videos(job.inputs)
         sources = [video.path for video in self.videos]
         check_output(job.output, sources)
+        if stages.boxes is not None:
+            check_boxes(stages.boxes, sources)
+            check_output(job.output, [stages.boxes])
         self.labels = _labels(job, self.videos)
         if job.follow and len(self.videos) > 1:
             raise UsageError(f"somebody is followed in one video, and here are {len(self.videos)}; give one")
@@ -129,7 +133,7 @@ class Extraction:
         """Fill in `found`. Raises InputError if the only video cannot be read."""
         for video in self.videos:
             try:
-                stamp = stamp_of(video.path)
+                stamp = self._stamp(video)
                 annotation = self.store.find(video.name, stamp)
                 known = annotation is not None
                 if annotation is None:
@@ -143,7 +147,13 @@ class Extraction:
             found.stamps[video.name] = stamp
             if _shows_somebody(annotation):
                 found.peopled.append(video.name)
-            yield VideoDone(video, len(annotation.poses.track_ids), known)
+            yield VideoDone(video, int(annotation.poses.present.any(axis=1).sum()), known)
+
+    def _stamp(self, video: SourceVideo) -> str:
+        """A text that changes when the video or the file of its boxes does. Raises InputError."""
+        boxes = self.stages.boxes
+        stamp = stamp_of(video.path)
+        return stamp if boxes is None else f"{stamp}; boxes {stamp_of(boxes_of(boxes, video.path))}"
 
     def _extract(self, video: SourceVideo, stamp: str, on_progress: Progress | None) -> Annotation:
         job = self.job
@@ -189,6 +199,7 @@ class Extraction:
                 f"--resume goes on with it; to begin anew, remove {self.store.parts}"
             )
         if not output.exists():
+            self._check_that_class_names_do_no_harm()
             return
         if not is_pose_file(output):
             raise UsageError(f"{output} exists, and a table cannot be gone on with; move it, or choose another name")
@@ -199,12 +210,19 @@ class Extraction:
                 "videos that it lacks; or choose another name"
             )
 
+    def _check_that_class_names_do_no_harm(self) -> None:
+        beside = labels_beside(self.job.output)
+        if not (is_pose_file(self.job.output) and self.labels.names and beside.exists()):
+            return
+        if read_labels(beside) != list(self.labels.names):
+            raise UsageError(f"{beside} has other class names, which would be lost; move it, or choose another output")
+
     def _is_the_same_job(self, file: PoseFile | None) -> bool:
         """Whether a complete file has these videos, unchanged, by these settings, with these labels and splits."""
         if file is None or self.store.other_settings() or set(file.annotations) != {v.name for v in self.videos}:
             return False
         same = all(
-            file.notes.get(video.name) == stamp_of(video.path)
+            file.notes.get(video.name) == self._stamp(video)
             and file.annotations[video.name].label == self.labels.of(video.name)
             for video in self.videos
         )
@@ -242,4 +260,6 @@ def _labels(job: ExtractionJob, videos: Sequence[SourceVideo]) -> VideoLabels:
         return labels_from_folders(videos)
     table = Path(job.labels)
     check_output(job.output, [table])
+    if is_pose_file(job.output):
+        check_output(labels_beside(job.output), [table])
     return labels_from_table(videos, table)

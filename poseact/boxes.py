@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from .detect import Detections
-from .errors import InputError
+from .errors import InputError, UsageError
 from .video import Frame
 
 _NEEDED = ("frame", "x1", "y1", "x2", "y2")
@@ -30,15 +30,33 @@ class _Row(NamedTuple):
     score: float
 
 
+# Sides of the picture that a box may reach beyond it; somebody close to the camera is larger than the picture.
+_BEYOND = 2
+
+
 class BoxesDetector:
-    """A `detect.Detector` that reads the people of each frame from a file, see `read_boxes`."""
+    """A `detect.Detector` that reads the people of each frame from a file, see `read_boxes`.
+
+    Raises InputError for boxes so far outside of the picture that they must be of another one.
+    """
 
     def __init__(self, path: Path):
+        self._path = path
         self._found = read_boxes(path)
         self._nobody = _detections([], with_ids=False)
 
     def __call__(self, frames: list[Frame]) -> list[Detections]:
-        return [self._found.get(frame.index, self._nobody) for frame in frames]
+        return [self._in(frame) for frame in frames]
+
+    def _in(self, frame: Frame) -> Detections:
+        found = self._found.get(frame.index, self._nobody)
+        side = np.tile(frame.image.shape[1::-1], 2)
+        if ((found.boxes < -_BEYOND * side) | (found.boxes > (1 + _BEYOND) * side)).any():
+            raise InputError(
+                f"{self._path}: a box at {frame.time:.2f} s is far outside of the picture of {side[0]}x{side[1]} "
+                "pixels; give the boxes of this very video"
+            )
+        return found
 
 
 def boxes_of(boxes: Path, video: str | Path) -> Path:
@@ -55,6 +73,22 @@ def boxes_of(boxes: Path, video: str | Path) -> Path:
     if not found:
         raise InputError(f"{boxes} has no boxes of {video}; {wanted[0].name} or {wanted[1].name} is needed there")
     return found[0]
+
+
+def check_boxes(boxes: Path, videos: Sequence[Path]) -> None:
+    """Raises UsageError if several videos would share one file of boxes, InputError if there is none."""
+    if not boxes.exists():
+        raise InputError(f"{boxes} does not exist; check the path of the boxes")
+    if not boxes.is_dir():
+        count = len(set(videos))
+        if count > 1:
+            raise UsageError(f"{boxes} is of one video, and here are {count}; give a folder with boxes for each")
+        return
+    first: dict[str, Path] = {}
+    for video in videos:
+        other = first.setdefault(video.stem, video)
+        if other != video:
+            raise UsageError(f"{other} and {video} would both take the boxes {video.stem} in {boxes}; rename one")
 
 
 def read_boxes(path: str | Path) -> dict[int, Detections]:
@@ -146,6 +180,8 @@ def _count(path: Path, line: int, name: str, text: str) -> int:
 
 
 def _by_frame(path: Path, rows: list[_Row]) -> dict[int, Detections]:
+    if all(min(row.box) >= 0 and max(row.box) <= 1 for row in rows):
+        raise InputError(f"{path} has its boxes as shares of the picture; pixels are needed")
     with_ids = rows[0].id >= 0
     seen: set[tuple[int, int]] = set()
     frames: dict[int, list[_Row]] = defaultdict(list)

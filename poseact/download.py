@@ -40,7 +40,7 @@ _TIMEOUT = (10.0, 30.0)
 _BACKOFF = 0.5
 _TRIES = 4
 # A server that cannot be reached is rarely there a second later; one that is merely busy often is.
-_CONNECT_TRIES = 2
+_CONNECT_TRIES = 1
 _BUSY = (408, 429, 500, 502, 503, 504)
 # Bytes written at a time; what has come of a block is lost if the connection is cut.
 _BLOCK = 1 << 14

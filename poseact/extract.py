@@ -13,6 +13,7 @@ from .boxes import BoxesDetector, boxes_of
 from .cuts import mark_cuts
 from .detect import Detector, YoloDetector
 from .device import choose_device
+from .download import sha256_of
 from .errors import InputError, UsageError
 from .follow import Follow
 from .gaps import Tracked, fill_gaps
@@ -23,7 +24,7 @@ from .sampling import FASTEST_UNKNOWN
 from .smoothing import check_smoothing, smooth
 from .track import TrackedPoses, Tracker
 from .video import Frame, Video
-from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, modes, resolve
+from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, complete_mode, resolve
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +62,7 @@ class PoseStages:
         self.crops = crops
         self.boxes = None if boxes is None else Path(boxes)
         self.smoothing = check_smoothing(smoothing)
-        if isinstance(pose, str) and pose in modes() and detector == DEFAULT_DETECTOR:
-            detector = pose
-        elif isinstance(detector, str) and detector in modes() and pose == DEFAULT_POSE:
-            pose = detector
+        detector, pose = complete_mode(detector, pose)
         self._detector = detector if callable(detector) else resolve(str(detector), "detector", log.warning)
         self._pose = pose if callable(pose) else resolve(str(pose), "pose", log.warning)
 
@@ -72,7 +70,8 @@ class PoseStages:
     def description(self) -> str:
         """What poses depend on: the same text, the same poses."""
         names = [
-            m.stem if isinstance(m, Path) else getattr(m, "__qualname__", type(m).__qualname__)
+            # Ultralytics calls all weights that it trains best.pt.
+            f"{m.stem} {sha256_of(m)[:8]}" if isinstance(m, Path) else getattr(m, "__qualname__", type(m).__qualname__)
             for m in (self._detector, self._pose)
         ]
         boxes = f"boxes {self.boxes}" if self.boxes else f"detector {names[0]}"
@@ -101,8 +100,9 @@ class PoseStages:
     def track(self, frames: Iterable[Frame], rate: float, video: str | Path = "") -> Iterator[Tracked]:
         """Each frame with everybody found in it, and their ids as `Tracker.update` gives them; a few frames late.
 
-        Somebody who is missing for a moment is put back in (see `gaps`); after a cut everybody is new. rate: frames
-        per second, about. video: whose frames they are, from its start, where boxes come from a folder.
+        Frames are black by then, so that those that wait take no memory. Somebody who is missing for a moment is put
+        back in (see `gaps`); after a cut everybody is new. rate: frames per second, about. video: whose frames they are,
+        from its start, where boxes come from a folder.
         """
         detector = self.detector if self.boxes is None else BoxesDetector(boxes_of(self.boxes, video))
         return fill_gaps(self._tracked(frames, rate, detector), _LONGEST_GAP)
@@ -117,7 +117,7 @@ class PoseStages:
                 if new_scene:
                     tracker.restart()
                 ids = tracker.update(found.boxes, found.scores, frame.image) if found.ids is None else found.ids
-                yield frame, ids, found
+                yield frame.blank(), ids, found
 
 
 def _is_onnx(weights: Path) -> bool:

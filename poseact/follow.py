@@ -60,6 +60,8 @@ class Follow:
         frame = int(np.abs(poses.times - self.time).argmin())
         rows = np.flatnonzero(poses.boxes[:, frame].any(axis=1))
         boxes = poses.boxes[rows, frame]
+        if not poses.boxes.any() and poses.present.any():
+            raise InputError("nobody can be followed in these poses: they come without boxes; extract them anew")
         overlaps = self._overlaps(boxes)
         if len(rows) and overlaps.max() >= _LEAST_OVERLAP:
             return int(rows[overlaps.argmax()])

@@ -20,7 +20,7 @@ from .extract import FrameThinner, PoseStages, Progress, warn_of_damage
 from .follow import Follow
 from .nets.freeze import Precision
 from .pose import Crops, PoseEstimator
-from .poses import PoseSequence, is_pose_file, load_poses
+from .poses import Annotation, PoseSequence, is_pose_file, load_poses
 from .sampling import FramePlan, Window
 from .skeleton import Layout
 from .smoothing import smooth
@@ -143,18 +143,32 @@ class Pipeline:
             annotations = load_poses(source).annotations.values()
             if self.options.follow and len(annotations) > 1:
                 raise UsageError(f"{source} is of {len(annotations)} videos, so it cannot be told whom to follow")
-            for annotation in annotations:
-                yield from self.label_poses(annotation.poses, annotation.source, on_progress)
+            yield from self._label_all(list(annotations), on_progress)
             return
         with Video(source) as video:
             yield from self._label(video, _readable(source), on_progress)
             warn_of_damage(video)
+
+    def _label_all(self, annotations: Sequence[Annotation], on_progress: Progress | None) -> Iterator[ClipLabel]:
+        """Those that cannot be labelled are left out and reported. Raises InputError if that is all of them."""
+        failed = 0
+        for annotation in annotations:
+            try:
+                yield from self.label_poses(annotation.poses, annotation.source, on_progress)
+            except InputError as error:
+                if len(annotations) == 1:
+                    raise
+                failed += 1
+                if failed == len(annotations):
+                    raise InputError(f"{error}; nor can any of the others be labelled") from error
+                log.warning("%s; it is left out", error)
 
     def label_poses(self, poses: PoseSequence, source: str, on_progress: Progress | None = None) -> Iterator[ClipLabel]:
         """Label poses as the video that they are from would be. source: what the labels name.
 
         Raises InputError if none lie between the options' start and end.
         """
+        source = _readable(source)
         start, options_end = self.options.start or 0.0, self.options.end
         end = float(poses.times[-1]) if poses.end is None else poses.end
         end = end if options_end is None else min(end, options_end)

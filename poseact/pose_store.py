@@ -15,7 +15,8 @@ from .poses import Annotation, PoseFile, is_pose_file, load_poses, save_poses
 
 log = logging.getLogger(__name__)
 
-_SETTINGS = "settings"
+# Among the stamps, which stand by the names of videos; none of those begins so.
+_SETTINGS = "/settings"
 _WHOLE = "whole"
 
 

@@ -42,7 +42,7 @@ class RtmDetector:
     """
 
     def __init__(self, weights: Path, device: str):
-        rtmlib = _import_rtmlib()
+        rtmlib = import_rtmlib()
         self._network = _Network(weights, device, (FRAME_SIZE, FRAME_SIZE))
         width, height = self._network.size
         name = weights.name.lower()
@@ -103,7 +103,7 @@ class RtmPose:
     layout = COCO17
 
     def __init__(self, weights: Path, device: str):
-        rtmlib = _import_rtmlib()
+        rtmlib = import_rtmlib()
         self._network = _Network(weights, device)
         width, height = self._network.size
         shapes = self._network.output_shapes
@@ -230,11 +230,13 @@ def _told(shapes: Sequence[tuple[int, ...]]) -> str:
     return " and ".join("(" + ", ".join(["N", *map(str, shape[1:])]) + ")" for shape in shapes)
 
 
-def _import_rtmlib() -> Any:
+def import_rtmlib() -> Any:
+    """The package. Raises ModelError naming the command that installs it."""
     try:
         import rtmlib
     except ImportError as error:
-        # It would bring onnxruntime along, which hides onnxruntime-gpu.
-        alone = "--no-deps " if "onnxruntime-gpu" in installed_builds() else ""
-        raise ModelError(f"rtmlib cannot be imported ({error}); run: pip install {alone}rtmlib=={_VERSION}") from error
+        # The extra would bring onnxruntime along, which hides onnxruntime-gpu.
+        alone = "onnxruntime-gpu" in installed_builds()
+        what = f"--no-deps rtmlib=={_VERSION}" if alone else "'poseact[rtmlib]'"
+        raise ModelError(f"rtmlib cannot be imported ({error}); run: pip install {what}") from error
     return rtmlib

@@ -31,6 +31,7 @@ def smooth(poses: PoseSequence, seconds: float) -> PoseSequence:
     if len(poses.times) < 2:
         return poses
     interval = float(np.median(np.diff(poses.times)))
+    seconds = min(seconds, interval * len(poses.times))
     window = 2 * round(seconds / interval / 2) + 1
     if window < _ORDER + 3:
         return poses

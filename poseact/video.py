@@ -6,7 +6,7 @@ import contextlib
 import math
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,10 @@ class Frame:
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             raise ValueError(f"a frame must be (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}")
+
+    def blank(self) -> Frame:
+        """The same without what is to be seen: as large, but black, and of no memory."""
+        return replace(self, image=np.broadcast_to(np.uint8(0), self.image.shape))
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]

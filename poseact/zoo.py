@@ -109,6 +109,15 @@ def modes() -> dict[str, dict[Part, str]]:
     return json.loads(_RTMLIB.read_text(encoding="utf-8"))["modes"]
 
 
+def complete_mode(detector: Any, pose: Any) -> tuple[Any, Any]:
+    """Both as given, but one of rtmlib's modes, given for one of them, also stands for the other at its default."""
+    if isinstance(pose, str) and pose in modes() and detector == DEFAULT_DETECTOR:
+        return pose, pose
+    if isinstance(detector, str) and detector in modes() and pose == DEFAULT_POSE:
+        return detector, detector
+    return detector, pose
+
+
 def _models(path: Path, key: str | None = None) -> list[Model]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
@@ -173,7 +182,7 @@ def _verified(model: Model, announce: Callable[[str], None], on_progress: Progre
     place, path = model.find()
     if path is None:
         place, path = "cached", _download(model, announce, on_progress)
-    expected = model.sha256 or _kept_sha256(path) or _keep_sha256(path)
+    expected = model.sha256 or kept_sha256(path) or _keep_sha256(path)
     if sha256(path) != expected:
         cures = {
             "shipped": "install poseact again",
@@ -190,7 +199,7 @@ def _download(model: Model, announce: Callable[[str], None], on_progress: Progre
     if not model.url:
         raise ModelError(f"{model.name} is not on this machine; {cure or 'install poseact again'}")
     target = cache_folder() / model.file
-    expected = model.sha256 or _kept_sha256(target)
+    expected = model.sha256 or kept_sha256(target)
     trust = "" if expected else "; nobody publishes its SHA-256, so the one it has now is kept to notice a change"
     about = f"{model.name} (size {model.size_told}, licence {model.licence})"
     try:
@@ -234,7 +243,7 @@ def _note(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _kept_sha256(path: Path) -> str | None:
+def kept_sha256(path: Path) -> str | None:
     """The SHA-256 that the file had when it was first used; None if it never was. Raises ModelError."""
     try:
         found = re.match(r"[0-9a-f]{64}\b", _note(path).read_text(encoding="utf-8", errors="replace"))

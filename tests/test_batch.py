@@ -222,6 +222,41 @@ def test_another_file_under_the_name_is_not_written_over(videos, tmp_path):
         run(videos, table, labels=table)
 
 
+def test_labels_and_class_names_of_others_are_not_written_over(videos, tmp_path):
+    beside = tmp_path / "poses_labels.txt"
+    beside.write_text("video,label\nb.mp4,leap\n")
+    with pytest.raises(UsageError, match="would overwrite what it is made from"):
+        run(videos, tmp_path / "poses.pkl", labels=beside)
+    with pytest.raises(UsageError, match=r"poses_labels.txt has other class names, which would be lost"):
+        run(videos, tmp_path / "poses.pkl", labels="folders")
+    assert beside.read_text().startswith("video,label")
+    run(videos, tmp_path / "poses.csv", labels="folders")
+
+
+def test_a_video_may_be_called_as_anything(videos, tmp_path):
+    named = shutil.copy(videos / "a" / "x.mp4", tmp_path / "settings")
+    run([named], tmp_path / "poses.pkl")
+    assert list(load_poses(tmp_path / "poses.pkl").annotations) == ["settings"]
+
+
+def test_other_boxes_are_looked_at_again(videos, tmp_path):
+    boxes, output = tmp_path / "boxes", tmp_path / "poses.pkl"
+    boxes.mkdir()
+    for name in ("x", "b", "c"):
+        (boxes / f"{name}.csv").write_text("frame,x1,y1,x2,y2\n0,10,20,60,100\n")
+    actors = Actors((20, 80, NOSE, *ALWAYS))
+
+    def again(path=boxes):
+        stages = PoseStages(actors.detect, actors, device="cpu", boxes=path)
+        return [d.known for d in Extraction(ExtractionJob([videos], output, resume=True), stages).run()]
+
+    assert again() == [False, False, False]
+    (boxes / "b.csv").write_text("frame,x1,y1,x2,y2\n0,10,20,61,100\n")
+    assert again() == [True, False, True]
+    with pytest.raises(UsageError, match="is of one video, and here are 3"):
+        again(boxes / "b.csv")
+
+
 def test_broken_videos_are_told_and_the_others_are_done(videos, tmp_path):
     (videos / "a" / "broken.mp4").write_bytes(b"no video")
     output = tmp_path / "poses.pkl"

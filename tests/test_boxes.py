@@ -1,11 +1,13 @@
 """Boxes from a file: what is read, and how a mistake is named."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from test_extract import stages_of
 from test_pipeline import ALWAYS, NOSE
 
-from poseact.boxes import BoxesDetector, boxes_of, read_boxes
+from poseact.boxes import BoxesDetector, boxes_of, check_boxes, read_boxes
 from poseact.errors import InputError, UsageError
 from poseact.extract import PoseStages, extract_poses
 from poseact.skeleton import COCO17
@@ -144,6 +146,32 @@ def test_a_mistake_in_the_boxes_is_told_before_the_video_is_decoded(tmp_path, dr
     stages = PoseStages(actors.detect, actors, device="cpu", boxes=tmp_path / "none.csv")
     with pytest.raises(InputError, match=r"none.csv does not exist"):
         extract_poses(draw_video(tmp_path / "two.mp4", 5, size=(320, 240)), stages)
+
+
+def test_boxes_are_of_one_video_each(tmp_path):
+    one, other = Path("a/x.mp4"), Path("b/x.avi")
+    boxes = written(tmp_path, PLAIN)
+    check_boxes(boxes, [one, one])
+    check_boxes(tmp_path, [one, Path("y.mp4")])
+    with pytest.raises(UsageError, match=r"boxes.csv is of one video, and here are 2; give a folder"):
+        check_boxes(boxes, [one, other])
+    with pytest.raises(UsageError, match=r"a/x.mp4 and b/x.avi would both take the boxes x in"):
+        check_boxes(tmp_path, [one, other])
+    with pytest.raises(InputError, match="does not exist"):
+        check_boxes(tmp_path / "none", [one, other])
+
+
+def test_boxes_as_shares_of_the_picture_are_refused(tmp_path):
+    with pytest.raises(InputError, match="as shares of the picture; pixels are needed"):
+        read_boxes(written(tmp_path, "frame,x1,y1,x2,y2\n0,0.1,0.2,0.5,1\n"))
+
+
+@pytest.mark.parametrize("box", ["10,20,30,1e8", "500,20,510,30", "-300,20,10,30"])
+def test_boxes_of_another_picture_are_refused(tmp_path, box):
+    detector = BoxesDetector(written(tmp_path, f"frame,x1,y1,x2,y2\n0,-100,-100,200,200\n1,{box}\n"))
+    detector(frames(1))
+    with pytest.raises(InputError, match=r"a box at 0\.04 s is far outside of the picture of 80x80 pixels; give"):
+        detector(frames(2))
 
 
 def test_crops_cannot_be_left_out_with_given_boxes(tmp_path):

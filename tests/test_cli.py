@@ -176,8 +176,13 @@ def test_the_video_itself_is_never_written_over(clip, tmp_path):
     video.write_bytes(clip.read_bytes())
     code, _, err = run("predict", video, "-o", video, "--format", "jsonl")
     assert code == 2
-    one_sentence(err, "would overwrite the video")
+    one_sentence(err, "would overwrite what it is made from")
     assert video.read_bytes() == clip.read_bytes()
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("frame,x1,y1,x2,y2\n0,10,20,60,100\n")
+    code, _, err = run("predict", video, "--boxes", boxes, "-o", boxes)
+    assert code == 2
+    one_sentence(err, "would overwrite what it is made from")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such name")

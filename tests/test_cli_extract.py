@@ -11,6 +11,7 @@ import pytest
 from draw_actions import Scene, act, render, write_video
 from test_cli import KEYS, clip, one_sentence, poseact, run  # noqa: F401
 
+from poseact.cli.report import videos_bar
 from poseact.poses import load_poses
 from poseact.skeleton import COCO17
 
@@ -175,3 +176,9 @@ def test_its_help_is_there_at_once():
     assert result.returncode == 0
     for option in ("--boxes", "--follow", "--smooth", "--split", "--resume", "--label-file", "--pose-fps"):
         assert option in result.stdout
+
+
+def test_brackets_in_a_name_are_no_markup():
+    with videos_bar(quiet=True) as progress:
+        progress.add_task("take[/2].mp4", total=1, unit="")
+        progress.make_tasks_table(progress.tasks)

@@ -1,5 +1,7 @@
 """The person at a place at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_extract import stages_of, two_seconds  # noqa: F401
@@ -56,3 +58,10 @@ def test_the_followed_person_is_the_one_that_is_extracted(two_seconds):  # noqa:
         extract_poses(two_seconds, stages, follow=Follow((150, 10, 180, 70), 1.0))
     with pytest.raises(UsageError, match="subjects must be 1"):
         extract_poses(two_seconds, stages, subjects="all", follow=Follow((200, 10, 232, 72), 1.0))
+
+
+def test_poses_without_boxes_tell_why_nobody_can_be_followed():
+    poses = people([[20, 20]], np.ones((1, 2)))
+    poses = replace(poses, boxes=np.zeros_like(poses.boxes))
+    with pytest.raises(InputError, match="they come without boxes"):
+        Follow((0, 0, 20, 20), 0.0).row_in(poses)

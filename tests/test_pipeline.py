@@ -385,6 +385,21 @@ def test_poses_outside_of_the_span_are_an_input_error(tmp_path, make_bundle):
         list(Pipeline(make_bundle(), device="cpu", options=Options(start=60)).stream(tmp_path / "one.pkl"))
 
 
+def test_one_sequence_that_is_too_short_does_not_keep_others_from_their_labels(tmp_path, make_bundle, caplog):
+    save_poses([example(0, n_frames=30), example(1, n_frames=90)], {}, tmp_path / "two.pkl")
+    clips = list(Pipeline(make_bundle(), device="cpu", options=Options(start=2)).stream(tmp_path / "two.pkl"))
+    assert [c.source for c in clips] == ["seq1"]
+    assert "seq0 ends at 1 s and has no poses from 2 s to there; choose others; it is left out" in caplog.text
+    with pytest.raises(InputError, match="nor can any of the others"):
+        list(Pipeline(make_bundle(), device="cpu", options=Options(start=60)).stream(tmp_path / "two.pkl"))
+
+
+def test_names_that_are_no_text_are_told_as_text(tmp_path, make_bundle):
+    save_poses([replace(example(0, n_frames=30), source="\udcff.mp4")], {}, tmp_path / "one.pkl")
+    (clip,) = Pipeline(make_bundle(), device="cpu").stream(tmp_path / "one.pkl")
+    assert clip.source == "\ufffd.mp4"
+
+
 def test_boxes_of_a_file_need_the_start():
     with pytest.raises(UsageError, match="count frames from the start"):
         Options(boxes="boxes.csv", start=2.0)

@@ -92,7 +92,7 @@ def test_a_network_that_fails_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("builds", "command"),
     [
-        ({"onnxruntime": "1.32.0"}, r"run: pip install rtmlib=="),
+        ({"onnxruntime": "1.32.0"}, r"run: pip install 'poseact\[rtmlib\]'"),
         ({"onnxruntime-gpu": "1.31.1"}, r"run: pip install --no-deps rtmlib=="),
     ],
 )

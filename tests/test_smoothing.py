@@ -42,6 +42,11 @@ def test_a_parabola_is_left_alone():
     assert smooth(poses_of(path), 0.4).keypoints == pytest.approx(poses_of(path).keypoints, abs=1e-2)
 
 
+def test_more_seconds_than_there_are_is_all_of_them():
+    poses = poses_of(trembling()[1])
+    assert np.array_equal(smooth(poses, 1e308).keypoints, smooth(poses, FRAMES / 20).keypoints)
+
+
 def test_scores_boxes_and_the_input_stay():
     before = poses_of(trembling()[1])
     kept = before.keypoints.copy()

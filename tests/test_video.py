@@ -294,3 +294,11 @@ def test_a_start_in_a_file_that_lost_its_index(tmp_path):
         assert video.decode_errors == 0
     assert part == pytest.approx([time for time in whole if time >= 1.0 - 1e-6])
     assert len(part) > 30
+
+
+def test_a_blank_frame_is_as_large_and_takes_no_memory():
+    frame = Frame(np.full((40, 60, 3), 9, np.uint8), 3, 0.5)
+    blank = frame.blank()
+    assert (blank.image.shape, blank.index, blank.time) == ((40, 60, 3), 3, 0.5)
+    assert not blank.image.any()
+    assert not any(blank.image.strides)

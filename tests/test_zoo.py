@@ -5,6 +5,7 @@ import io
 import shutil
 import socketserver
 import subprocess
+import sys
 import threading
 import zipfile
 
@@ -384,6 +385,27 @@ def test_the_command_line_tells_of_downloads_and_shows_a_bar(known, serve, monke
     capsys.readouterr()
     fetch_models(True, {"classifier": "fake"})
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_mode_given_once_is_fetched_whole(monkeypatch):
+    from poseact.cli import fetch
+
+    asked = []
+    monkeypatch.setattr(fetch, "resolve_all", lambda named, part, *told: asked.append((part, named)))
+    pytest.importorskip("rtmlib")
+    fetch.fetch_models(True, {"detector": zoo.DEFAULT_DETECTOR, "pose": "balanced"})
+    fetch.fetch_models(True, {"detector": "balanced", "pose": zoo.DEFAULT_POSE})
+    assert asked == [("detector", "balanced"), ("pose", "balanced")] * 2
+    assert zoo.complete_mode("yolox-s", "balanced") == ("yolox-s", "balanced")
+
+
+def test_without_rtmlib_nothing_is_downloaded_for_it(monkeypatch):
+    from poseact.cli import fetch
+
+    monkeypatch.setitem(sys.modules, "rtmlib", None)
+    monkeypatch.setattr(fetch, "resolve_all", lambda *told: pytest.fail("downloads"))
+    with pytest.raises(ModelError, match=r"rtmlib cannot be imported .*; run: pip install"):
+        fetch.fetch_models(True, {"detector": zoo.DEFAULT_DETECTOR, "pose": "rtmpose-m"})
 
 
 def test_a_hash_by_hand(tmp_path):

@@ -127,11 +127,14 @@ def predict(
         _check_before_loading(videos[0])
     elif followed:
         raise UsageError(f"--follow points at somebody in one video, and here are {len(videos)}; give one")
+    from ..boxes import check_boxes
     from ..pipeline import Options, Pipeline
     from ..poses import is_pose_file
     from ..sinks import open_sink
 
-    _refuse_to_overwrite(videos, output)
+    _refuse_to_overwrite([*videos, *([boxes] if boxes else [])], output)
+    if boxes is not None:
+        check_boxes(boxes, [video for video in videos if not is_pose_file(video)])
     chosen = FAST_CLASSIFIER if fast else classifier
     if all(is_pose_file(video) for video in videos):
         _refuse_what_is_of_pictures(context)
@@ -187,11 +190,11 @@ def _window(text: str | None) -> float | Literal["whole"] | None:
         raise UsageError(f"--window takes seconds or 'whole', not {text!r}") from None
 
 
-def _refuse_to_overwrite(videos: list[Path], output: Path | None) -> None:
+def _refuse_to_overwrite(inputs: list[Path], output: Path | None) -> None:
     if output is not None and os.path.exists(output):
-        for video in videos:
-            if os.path.exists(video) and os.path.samefile(output, video):
-                raise UsageError(f"-o {output} would overwrite the video; choose another name")
+        for given in inputs:
+            if os.path.exists(given) and os.path.samefile(output, given):
+                raise UsageError(f"-o {output} would overwrite what it is made from; choose another name")
 
 
 def _check_before_loading(video: Path) -> None:

@@ -102,7 +102,7 @@ def seconds_bar(quiet: bool) -> Iterator[Progress]:
     console = stderr()
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:.1f} s"),
         TaskProgressColumn(),
@@ -131,7 +131,7 @@ def set_aside(progress: Progress) -> Iterator[None]:
 def counting_bar(quiet: bool) -> Iterator[Progress]:
     """A bar over epochs, sequences or videos, on stderr."""
     console = stderr()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal
     ) as progress:
@@ -142,7 +142,13 @@ def counting_bar(quiet: bool) -> Iterator[Progress]:
 def bytes_bar(quiet: bool) -> Iterator[Progress]:
     """A bar over downloads, on stderr, gone when done; invisible if `quiet` or stderr is no terminal."""
     console = stderr()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
     disable = quiet or not console.is_terminal
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=disable, redirect_stdout=False
@@ -156,7 +162,7 @@ def videos_bar(quiet: bool) -> Iterator[Progress]:
     console = stderr()
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:.10g}{task.fields[unit]}"),
         TaskProgressColumn(),

