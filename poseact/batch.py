@@ -174,6 +174,8 @@ class Extraction:
         if empty:
             log.warning("nobody is found in %d of the videos, such as %s; no split has them", len(empty), empty[0])
         splits = self._splits(found.peopled)
+        if bare := [name for name, members in splits.items() if not members]:
+            log.warning("the split %s is empty: a class needs as many videos as there are splits", ", ".join(bare))
         kept = (self.store.find(name, stamp) for name, stamp in found.stamps.items())
         annotations = (replace(a, label=self.labels.of(a.name)) for a in kept if a is not None)
         if not is_pose_file(self.job.output):

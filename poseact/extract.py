@@ -101,8 +101,8 @@ class PoseStages:
         """Each frame with everybody found in it, and their ids as `Tracker.update` gives them; a few frames late.
 
         Frames are black by then, so that those that wait take no memory. Somebody who is missing for a moment is put
-        back in (see `gaps`); after a cut everybody is new. rate: frames per second, about. video: whose frames they are,
-        from its start, where boxes come from a folder.
+        back in (see `gaps`); after a cut everybody is new. rate: frames per second, about. video: whose frames they
+        are, from its start, where boxes come from a folder.
         """
         detector = self.detector if self.boxes is None else BoxesDetector(boxes_of(self.boxes, video))
         return fill_gaps(self._tracked(frames, rate, detector), _LONGEST_GAP)

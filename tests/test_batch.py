@@ -68,6 +68,12 @@ def test_labels_and_splits(videos, tmp_path):
     assert {len({"jump/b.mp4", "jump/c.mkv"} & set(names)) for names in file.splits.values()} == {1}
 
 
+def test_a_split_that_stays_empty_is_told(videos, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        run(videos, tmp_path / "p.pkl", labels="folders", shares={"one": 0.0001, "two": 0.0001, "rest": 0.9998})
+    assert "the split one, two is empty" in caplog.text
+
+
 def test_what_has_no_label_among_labelled_ones_is_in_no_split(videos, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("video,label\nb.mp4,leap\n")
