@@ -43,6 +43,14 @@ class Detections:
         return len(self.scores)
 
 
+def iou(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (P, 4) with one box (4,), all xyxy: (P,)."""
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+    shared = (high - low).clip(min=0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    return shared / np.maximum(areas - shared, 1e-6)
+
+
 class Detector(Protocol):
     """Finds the people in each frame of a batch."""
 

@@ -13,7 +13,6 @@ from .boxes import BoxesDetector, boxes_of
 from .cuts import mark_cuts
 from .detect import Detector, YoloDetector
 from .device import choose_device
-from .download import sha256_of
 from .errors import InputError, UsageError
 from .follow import Follow
 from .gaps import Tracked, fill_gaps
@@ -24,7 +23,7 @@ from .sampling import FASTEST_UNKNOWN
 from .smoothing import check_smoothing, smooth
 from .track import TrackedPoses, Tracker
 from .video import Frame, Video
-from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, complete_mode, resolve
+from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, complete_mode, resolve, sha256
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class PoseStages:
         """What poses depend on: the same text, the same poses."""
         names = [
             # Ultralytics calls all weights that it trains best.pt.
-            f"{m.stem} {sha256_of(m)[:8]}" if isinstance(m, Path) else getattr(m, "__qualname__", type(m).__qualname__)
+            f"{m.stem} {sha256(m)[:8]}" if isinstance(m, Path) else getattr(m, "__qualname__", type(m).__qualname__)
             for m in (self._detector, self._pose)
         ]
         boxes = f"boxes {self.boxes}" if self.boxes else f"detector {names[0]}"

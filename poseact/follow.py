@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .detect import iou
 from .errors import InputError, UsageError
 from .poses import PoseSequence
 from .track import TrackedPoses
@@ -62,7 +63,7 @@ class Follow:
         boxes = poses.boxes[rows, frame]
         if not poses.boxes.any() and poses.present.any():
             raise InputError("nobody can be followed in these poses: they come without boxes; extract them anew")
-        overlaps = self._overlaps(boxes)
+        overlaps = iou(boxes, np.asarray(self.box))
         if len(rows) and overlaps.max() >= _LEAST_OVERLAP:
             return int(rows[overlaps.argmax()])
         centre = np.add(self.box[:2], self.box[2:]) / 2
@@ -70,13 +71,6 @@ class Follow:
         near = [_told(box) for box in boxes[np.argsort(distances)[:_NEAREST]]]
         others = f"the nearest boxes there are {' and '.join(near)}" if near else "nobody at all is tracked there"
         raise InputError(f"nobody is at {_told(self.box)} at {poses.times[frame]:.2f} s; {others}")
-
-    def _overlaps(self, boxes: np.ndarray) -> np.ndarray:
-        """Intersection over union with each of the boxes (P, 4): (P,)."""
-        import torch
-        from torchvision.ops import box_iou
-
-        return box_iou(torch.from_numpy(boxes), torch.tensor([self.box]))[:, 0].numpy()
 
 
 def _told(box: np.ndarray | tuple[float, ...]) -> str:

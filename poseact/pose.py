@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from .detect import Detections
+from .detect import Detections, iou
 from .errors import ModelError
 from .skeleton import COCO17, Layout
 from .video import Frame
@@ -106,18 +106,10 @@ def _pose_of(result: YoloResult, box: np.ndarray, corner: np.ndarray) -> np.ndar
     if result.keypoints is None or not len(result.boxes):
         return None
     boxes = result.boxes + np.tile(corner, 2)
-    overlap = _iou(boxes, box) * (0.5 + 0.5 * result.scores)
+    overlap = iou(boxes, box) * (0.5 + 0.5 * result.scores)
     best = int(overlap.argmax())
     if overlap[best] < _LEAST_OVERLAP:
         return None
     pose = result.keypoints[best].copy()
     pose[:, :2] += corner
     return pose
-
-
-def _iou(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (P, 4) with one box (4,), all xyxy: (P,)."""
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    shared = (high - low).clip(min=0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return shared / np.maximum(areas - shared, 1e-6)

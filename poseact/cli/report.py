@@ -19,6 +19,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TaskProgressColumn,
     TextColumn,
@@ -96,22 +97,44 @@ def show_warnings(quiet: bool) -> None:
     logger.propagate = False
 
 
-@contextmanager
-def seconds_bar(quiet: bool) -> Iterator[Progress]:
-    """A bar over seconds of video, on stderr, gone when done; invisible if `quiet` or stderr is no terminal."""
+def _bar(quiet: bool, *figures: ProgressColumn, transient: bool = True) -> Progress:
+    """A bar on stderr with these figures beside it; invisible if `quiet` or stderr is no terminal.
+
+    transient: gone when done.
+    """
     console = stderr()
-    columns = (
+    return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed:.1f} s"),
-        TaskProgressColumn(),
+        *figures,
         TimeRemainingColumn(),
+        console=console,
+        transient=transient,
+        disable=quiet or not console.is_terminal,
+        # Rich would send stdout's lines to stderr, even those for a pipe; see `set_aside` instead.
+        redirect_stdout=not transient,
     )
-    disable = quiet or not console.is_terminal
-    # Rich would send stdout's lines to stderr, even those for a pipe; see `set_aside` instead.
-    with Progress(*columns, console=console, transient=True, disable=disable, redirect_stdout=False) as progress:
-        yield progress
+
+
+def seconds_bar(quiet: bool) -> Progress:
+    """A bar over seconds of video, on stderr, gone when done."""
+    return _bar(quiet, TextColumn("{task.completed:.1f} s"), TaskProgressColumn())
+
+
+def counting_bar(quiet: bool) -> Progress:
+    """A bar over epochs, sequences or videos, on stderr."""
+    return _bar(quiet, MofNCompleteColumn(), transient=False)
+
+
+def bytes_bar(quiet: bool) -> Progress:
+    """A bar over downloads, on stderr, gone when done."""
+    return _bar(quiet, DownloadColumn(), TransferSpeedColumn())
+
+
+def videos_bar(quiet: bool) -> Progress:
+    """Two bars on stderr, over videos and over the seconds of one of them; each task's field `unit` names it."""
+    return _bar(quiet, TextColumn("{task.completed:.10g}{task.fields[unit]}"), TaskProgressColumn())
 
 
 @contextmanager
@@ -125,49 +148,3 @@ def set_aside(progress: Progress) -> Iterator[None]:
     finally:
         if shown:
             progress.start()
-
-
-@contextmanager
-def counting_bar(quiet: bool) -> Iterator[Progress]:
-    """A bar over epochs, sequences or videos, on stderr."""
-    console = stderr()
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal
-    ) as progress:
-        yield progress
-
-
-@contextmanager
-def bytes_bar(quiet: bool) -> Iterator[Progress]:
-    """A bar over downloads, on stderr, gone when done; invisible if `quiet` or stderr is no terminal."""
-    console = stderr()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
-    disable = quiet or not console.is_terminal
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=disable, redirect_stdout=False
-    ) as progress:
-        yield progress
-
-
-@contextmanager
-def videos_bar(quiet: bool) -> Iterator[Progress]:
-    """Two bars on stderr, over videos and over the seconds of one of them; each task's field `unit` names it."""
-    console = stderr()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:.10g}{task.fields[unit]}"),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
-    disable = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=disable, redirect_stdout=False) as progress:
-        yield progress
