@@ -1,34 +1,39 @@
-"""Reading video with PyAV: frames in order, one at a time, with the stream's own timestamps."""
+"""Videos, from files or live: frames in order, one at a time, with the stream's own timestamps."""
 
 from __future__ import annotations
 
-import contextlib
-import math
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from threading import Event
 
 import av
 import numpy as np
 
+from .addresses import address_of
+from .decoding import Decoder, Feed, Picture, RgbConverter, open_container, video_stream
 from .errors import InputError
 
-# Taken where a stream tells no frame rate at all.
-_FALLBACK_FPS = 25.0
 # A stream that ends this much (seconds) before its announced end was cut.
 _CUT_TOLERANCE = 0.5
+
+# A picture and its index as a `Frame`.
+IndexedPicture = tuple[int, Picture]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """One picture. image: (H, W, 3) uint8 RGB, upright; index: from 0 at the first frame of the span that is read;
-    time: seconds from the start of the video, by the stream's own timestamps."""
+    time: seconds from the start of the video, by the stream's own timestamps; arrived: time.monotonic() when it came
+    off a live source, else None; after_gap: a live source lost what was to be seen between the frame before and this
+    one, so nobody can be followed from one to the other."""
 
     image: np.ndarray
     index: int
     time: float
+    arrived: float | None = None
+    after_gap: bool = False
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
@@ -44,29 +49,43 @@ class Frame:
 
 
 class Video:
-    """A video file, opened. Iterate `frames` once; then `end`, `decode_errors` and `was_cut` tell how it went.
+    """A video, opened. Iterate `frames` once; then `end`, `decode_errors` and `was_cut` tell how it went.
 
-    fps: nominal frames per second. announced_end: seconds, by the container; None if it does not say.
-    Raises InputError if there is no video to be read.
+    path: of the file, or the name of another source. fps: nominal frames per second. announced_end: seconds, by the
+    container; None if it does not say. is_live: whether it goes on while it is watched. dropped: frames of a live
+    source that were given up so far, since nobody fetched them in time.
+    device: cuda and cuda:N decode there if they can, else the processor decodes. feed: pictures of it, if it is no
+    file. Raises InputError if there is no video to be read.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.container = _open(self.path)
-        self.stream = _video_stream(self.container, self.path)
-        self.stream.thread_type = "AUTO"
-        self.fps = float(self.stream.guessed_rate or self.stream.average_rate or _FALLBACK_FPS)
-        self.origin = self._origin()
-        self.announced_end = self._announced_end()
+    is_live = False
+    dropped = 0
+
+    def __init__(self, path: str | Path, feed: Feed | None = None, *, device: str = "cpu"):
+        self.path = Path(path) if feed is None else path
+        self._feed = feed or _open_file(Path(path), device)
+        self.fps = self._feed.fps
+        self.announced_end = self._feed.announced_end
         self.end = 0.0
-        self.decode_errors = 0
         self.decoded = 0
+        # Where reading is by now, in seconds, be it before the part that is wanted.
+        self.position = 0.0
+        self._rgb = RgbConverter()
 
     def __enter__(self) -> Video:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.container.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the source. For a file or a video on the web not while another thread reads `frames`."""
+        self._feed.close()
+
+    @property
+    def decode_errors(self) -> int:
+        """How many damaged parts were passed over so far."""
+        return self._feed.decode_errors + self._rgb.errors
 
     @property
     def was_cut(self) -> bool:
@@ -79,105 +98,87 @@ class Video:
         end: float | None = None,
         wanted: Callable[[float], bool] | None = None,
     ) -> Iterator[Frame]:
-        """Frames of [start, end) seconds in order. wanted: told the time of each, says whether to yield it;
-        a frame that is not wanted is decoded, since others build on it, but not converted to RGB.
+        """Frames of [start, end) seconds in order; see `pictures`."""
+        return self.converted(self.pictures(start, end, wanted))
 
-        Raises InputError if nothing could be decoded.
+    def pictures(
+        self,
+        start: float | None = None,
+        end: float | None = None,
+        wanted: Callable[[float], bool] | None = None,
+    ) -> Iterator[IndexedPicture]:
+        """What `converted` makes frames of, of [start, end) seconds in order. wanted: told the time of each, in order,
+        says whether to yield it; what is not wanted is not decoded where no other frame builds on it. It may be asked
+        some frames ahead of those that are yielded.
+
+        Raises InputError if nothing could be decoded, and if a live source is lost for good.
         """
-        for picture, time, duration in self._pictures_around(start or 0.0):
-            if start is not None and time < start - 1e-6:
+        first, last = (start or 0.0) - 1e-6, float("inf") if end is None else end - 1e-6
+
+        def is_wanted(time: float) -> bool:
+            return first <= time < last and (wanted is None or wanted(time))
+
+        after_gap = False
+        for picture in self._feed.pictures(start or 0.0, is_wanted):
+            self.dropped += picture.dropped
+            self.position = picture.time
+            if start is not None and picture.time < first:
                 continue
-            if end is not None and time >= end - 1e-6:
+            if end is not None and picture.time >= last:
                 self.end = end
                 self.announced_end = None  # the rest was not looked at
                 break
-            self.end = time + duration
-            self.decoded += 1
-            if wanted is None or wanted(time):
-                image = self._convert(picture)
-                if image is not None:
-                    yield Frame(image, self.decoded - 1, time)
+            self.end = picture.time + picture.duration
+            self.decoded += 1 + picture.dropped
+            after_gap |= picture.after_gap
+            wants_it = is_wanted(picture.time) if picture.wanted is None else picture.wanted
+            if wants_it and picture.picture is not None:
+                yield self.decoded - 1, replace(picture, after_gap=after_gap)
+                after_gap = False
         if not self.decoded:
-            if self.end and self.end == end:
-                raise InputError(f"{self.path} has no picture between {start or 0:g} and {end:g} s; choose others")
-            if start:
-                raise InputError(f"{self.path} has nothing after {start:g} s; choose an earlier --start")
-            raise InputError(f"{self.path}: no frame can be decoded; the file is damaged, try to export it again")
+            raise self._nothing_decoded(start, end)
 
-    def _pictures_around(self, start: float) -> Iterator[tuple[av.VideoFrame, float, float]]:
-        """Timed pictures from before `start` on; from the very first if the container cannot seek to one there."""
-        if start > 0:
-            self._seek(start)
-            pictures = self._timed_pictures()
-            first = next(pictures, None)
-            if first is not None and first[1] <= start:
-                yield first
-                yield from pictures
-                return
-            # A file that lost its index may land between keyframes, where nothing can be decoded.
-            self.decode_errors = 0
-            self._seek(0.0)
-        yield from self._timed_pictures()
+    def converted(self, pictures: Iterable[IndexedPicture]) -> Iterator[Frame]:
+        """The frames of pictures, in RGB; those that are too damaged for that are left out and counted. A thread may
+        do this beside the one that iterates `pictures`."""
+        after_gap = False
+        for index, picture in pictures:
+            after_gap |= picture.after_gap
+            image = None if picture.picture is None else self._rgb(picture.picture)
+            if image is not None:
+                yield Frame(image, index, picture.time, picture.arrived, after_gap)
+                after_gap = False
 
-    def _timed_pictures(self) -> Iterator[tuple[av.VideoFrame, float, float]]:
-        """Decoded pictures with time and duration in seconds; times always increase."""
-        interval = 1 / self.fps
-        last = -math.inf
-        for picture in self._pictures():
-            time = picture.time - self.origin if picture.time is not None else last + interval
-            if not math.isfinite(time):
-                time = 0.0
-            if time <= last:
-                time = last + interval
-            duration = float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
-            last = time
-            yield picture, time, duration or interval
-
-    def _pictures(self) -> Iterator[av.VideoFrame]:
-        """What can be decoded; damage in the stream is passed over and counted."""
-        for packet in self._packets():
-            try:
-                pictures = packet.decode()
-            except av.FFmpegError:
-                self.decode_errors += 1
-                continue
-            yield from pictures
-
-    def _packets(self) -> Iterator[av.Packet]:
-        try:
-            yield from self.container.demux(self.stream)
-        except av.FFmpegError:
-            # The container itself is broken off here, or the disk is.
-            self.decode_errors += 1
-
-    def _convert(self, picture: av.VideoFrame) -> np.ndarray | None:
-        try:
-            return _upright_rgb(picture)
-        except (av.FFmpegError, ValueError):
-            self.decode_errors += 1
-            return None
-
-    def _seek(self, start: float) -> None:
-        target = int((start + self.origin) / self.stream.time_base)
-        # Not every container can seek; then all is decoded and what lies before is dropped.
-        with contextlib.suppress(av.FFmpegError):
-            self.container.seek(max(target, 0), stream=self.stream)
-
-    def _origin(self) -> float:
-        """Players count from the container's first timestamp, and so do we."""
-        start = self.container.start_time
-        return start / av.time_base if start else 0.0
-
-    def _announced_end(self) -> float | None:
-        if self.stream.duration and self.stream.time_base:
-            first = float((self.stream.start_time or 0) * self.stream.time_base)
-            return first - self.origin + float(self.stream.duration * self.stream.time_base)
-        if self.container.duration:
-            return self.container.duration / av.time_base
-        return None
+    def _nothing_decoded(self, start: float | None, end: float | None) -> InputError:
+        if self.end and self.end == end:
+            return InputError(f"{self.path} has no picture between {start or 0:g} and {end:g} s; choose others")
+        if start:
+            return InputError(f"{self.path} has nothing after {start:g} s; choose an earlier --start")
+        return InputError(f"{self.path}: no frame can be decoded; the file is damaged, try to export it again")
 
 
-def _open(path: Path) -> Any:
+def open_video(source: str | Path, *, realtime: bool = False, device: str = "cpu") -> Video:
+    """A video file, or a live source: `0`, `1`, ... a camera, `rtsp://...` and the like a stream, `-` standard input.
+
+    A Path is always a file, and so is text that names a file that is there, even if that is `0`. A recording on a
+    server, which tells how long it is, is read like a file. realtime: frames are dropped rather than lagging, as those
+    of cameras always are; what has an end plays at its own speed, as a camera would show it. device: see `Video`.
+    Raises InputError if nothing can be read there, UsageError if `source` cannot be an address.
+    """
+    from .live import LiveVideo, open_address
+    from .reader import Playback, Reader
+
+    address = address_of(source)
+    if address is not None:
+        return open_address(address, realtime=realtime, device=device)
+    if not realtime:
+        return Video(source, device=device)
+    stopped = Event()
+    reader = Reader(lambda: Playback(_open_file(Path(source), device), stopped), drops=True, stopped=stopped)
+    return LiveVideo(source, reader)
+
+
+def _open_file(path: Path, device: str) -> Decoder:
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
@@ -185,11 +186,12 @@ def _open(path: Path) -> Any:
         if stat.S_ISREG(found.st_mode) and found.st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); copy it again")
         # The prefix keeps FFmpeg from taking a name like 10:30.mp4 for a protocol.
-        return av.open(f"file:{path}")
+        container = open_container(f"file:{path}", device)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; check the path") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(_why_not_opened(path, error)) from error
+    return Decoder(container, video_stream(container, path))
 
 
 def _why_not_opened(path: Path, error: Exception) -> str:
@@ -201,20 +203,3 @@ def _why_not_opened(path: Path, error: Exception) -> str:
             "or a recording that was not finished (an mp4 without its index)"
         )
     return f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}"
-
-
-def _video_stream(container: Any, path: Path) -> Any:
-    for stream in container.streams.video:
-        # The cover picture of a piece of music is a video stream of one frame.
-        if not (stream.disposition & av.stream.Disposition.attached_pic) and stream.codec_context is not None:
-            return stream
-    kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-    container.close()
-    raise InputError(f"{path} has no video stream (it holds: {kinds}); give a file with pictures")
-
-
-def _upright_rgb(picture: av.VideoFrame) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of any pixel format, turned as the stream's display matrix says."""
-    image = picture.to_ndarray(format="rgb24")
-    quarter_turns = round(picture.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
