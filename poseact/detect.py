@@ -10,7 +10,7 @@ import numpy as np
 
 from .skeleton import COCO17, Layout
 from .video import Frame
-from .yolo import Yolo
+from .yolo import Backend, share_yolo
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +58,11 @@ class Detector(Protocol):
 
 
 class YoloDetector:
-    """Any Ultralytics detection or pose weights."""
+    """Any Ultralytics detection or pose weights. backend: see `yolo.Yolo`."""
 
-    def __init__(self, weights: Path, device: str):
-        self.yolo = Yolo(weights, device)
+    def __init__(self, weights: Path, device: str, backend: Backend = "auto"):
+        self.yolo = share_yolo(weights, device, backend)
+        self.runs_on = self.yolo.runs_on
 
     def __call__(self, frames: list[Frame]) -> list[Detections]:
         detections = []

@@ -12,7 +12,7 @@ from .detect import Detections, iou
 from .errors import ModelError
 from .skeleton import COCO17, Layout
 from .video import Frame
-from .yolo import FRAME_SIZE, Yolo, YoloResult
+from .yolo import FRAME_SIZE, Backend, YoloResult, share_yolo
 
 # When each person gets a crop of their own: always, never, or only where the detector saw too few pixels.
 Crops = Literal["auto", "always", "never"]
@@ -38,13 +38,22 @@ class PoseEstimator(Protocol):
 class YoloPoseEstimator:
     """YOLO-pose on crops. A person that is not found again in the crop keeps the keypoints of the first pass.
 
-    same_network: the detections come from these very weights, so that their keypoints may serve.
+    same_network: the detections come from these very weights, so that their keypoints may serve. backend: see
+    `yolo.Yolo`.
     """
 
     layout = COCO17
 
-    def __init__(self, weights: Path, device: str, crops: Crops = "auto", same_network: bool = False):
-        self.yolo = Yolo(weights, device)
+    def __init__(
+        self,
+        weights: Path,
+        device: str,
+        crops: Crops = "auto",
+        same_network: bool = False,
+        backend: Backend = "auto",
+    ):
+        self.yolo = share_yolo(weights, device, backend)
+        self.runs_on = self.yolo.runs_on
         if self.yolo.task != "pose":
             raise ModelError(f"{weights} only detects; the pose model must be a pose network, such as yolo11n-pose")
         if self.yolo.keypoint_shape != (len(COCO17), 3):
@@ -62,7 +71,7 @@ class YoloPoseEstimator:
         ]
         regions = [_crop_region(filled[which].boxes[person]) for which, person in wanted]
         crops = [_cut(frames[which].image, region) for (which, _), region in zip(wanted, regions, strict=True)]
-        results = self.yolo(crops, _CROP_SIZE) if crops else []
+        results = self.yolo(crops, _CROP_SIZE, square=True) if crops else []
         for (which, person), region, result in zip(wanted, regions, results, strict=True):
             found = filled[which]
             pose = _pose_of(result, found.boxes[person], region[:2])

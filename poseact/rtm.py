@@ -11,10 +11,11 @@ import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from . import openvino
 from .detect import Detections
 from .errors import ModelError
 from .providers import first_line, installed_builds, load_session
@@ -23,6 +24,9 @@ from .video import Frame
 from .yolo import FRAME_SIZE, LEAST_CONFIDENCE
 
 Item = TypeVar("Item")
+# What runs the networks; auto: ONNX Runtime. OpenVINO, on a CPU that has bfloat16, takes about half the time, but it
+# has not been compared on weights that are trained.
+OnnxBackend = Literal["auto", "onnxruntime", "openvino"]
 
 _VERSION = "0.0.16"
 
@@ -38,12 +42,12 @@ class RtmDetector:
     """YOLOX or RTMDet, with or without non-maximum suppression inside; boxes are rtmlib's, scores beside them.
 
     Raises ModelError if the file is none of these. RTMDet is recognised by `rtmdet` in the file's name: it wants its
-    pixels normalised, and otherwise looks like YOLOX.
+    pixels normalised, and otherwise looks like YOLOX. backend: see `OnnxBackend`.
     """
 
-    def __init__(self, weights: Path, device: str):
+    def __init__(self, weights: Path, device: str, backend: OnnxBackend = "auto"):
         rtmlib = import_rtmlib()
-        self._network = _Network(weights, device, (FRAME_SIZE, FRAME_SIZE))
+        self._network = _open(weights, device, backend, (FRAME_SIZE, FRAME_SIZE))
         width, height = self._network.size
         name = weights.name.lower()
         self._steps = _steps(rtmlib.RTMDet if "rtmdet" in name else rtmlib.YOLOX, (height, width))
@@ -95,16 +99,16 @@ class RtmDetector:
 class RtmPose:
     """RTMPose (SimCC) or ViTPose (heatmaps): all boxes of the frames in one call, up to a bound of memory.
 
-    Keypoints that have a score are rtmlib's to 1e-4 px; scores are clipped into [0, 1], which SimCC's can leave. A
-    box without area gets score 0. Raises ModelError if the file is neither, or finds other keypoints than COCO's 17 or
-    Halpe's 26, which begin with them.
+    Keypoints that have a score are rtmlib's to 1e-4 px, except by way of OpenVINO; scores are clipped into [0, 1],
+    which SimCC's can leave. A box without area gets score 0. Raises ModelError if the file is neither, or finds other
+    keypoints than COCO's 17 or Halpe's 26, which begin with them. backend: see `OnnxBackend`.
     """
 
     layout = COCO17
 
-    def __init__(self, weights: Path, device: str):
+    def __init__(self, weights: Path, device: str, backend: OnnxBackend = "auto"):
         rtmlib = import_rtmlib()
-        self._network = _Network(weights, device)
+        self._network = _open(weights, device, backend)
         width, height = self._network.size
         shapes = self._network.output_shapes
         ranks, last = [len(shape) for shape in shapes], [shape[-1] for shape in shapes]
@@ -149,6 +153,16 @@ class RtmPose:
         return poses
 
 
+def _open(weights: Path, device: str, backend: OnnxBackend, usual: tuple[int, int] | None = None) -> _Network:
+    """An ONNX file on what is to run it. usual: see `_Network`. Raises ModelError."""
+    if backend == "openvino" and device != "cpu":
+        raise ModelError(
+            f"OpenVINO runs networks on the CPU, not on {device}; choose --device cpu or backend onnxruntime"
+        )
+    session = openvino.OnnxSession(weights) if backend == "openvino" else load_session(weights, device)
+    return _Network(weights, device, session, usual)
+
+
 class _Network:
     """An ONNX file that takes pictures (N, 3, H, W) float32.
 
@@ -156,10 +170,9 @@ class _Network:
     output_shapes: what it gives for `most` or two pictures. Raises ModelError.
     """
 
-    def __init__(self, weights: Path, device: str, usual: tuple[int, int] | None = None):
-        self._weights, self._device = weights, device
-        self._session = load_session(weights, device)
-        inputs = self._session.get_inputs()
+    def __init__(self, weights: Path, device: str, session: Any, usual: tuple[int, int] | None):
+        self._weights, self._device, self._session = weights, device, session
+        inputs = session.get_inputs()
         shape = inputs[0].shape if inputs else []
         fixed = [n if isinstance(n, int) and n > 0 else None for n in shape]
         if len(inputs) != 1 or len(shape) != 4 or fixed[1] not in (3, None) or inputs[0].type != "tensor(float)":
@@ -183,7 +196,7 @@ class _Network:
             batch = np.pad(batch, ((0, self._fixed_batch - len(batch)), (0, 0), (0, 0), (0, 0)))
         try:
             outputs = self._session.run(None, {self._input: batch})
-        except Exception as error:  # ONNX Runtime's have no base of their own
+        except Exception as error:  # those of ONNX Runtime and OpenVINO have no base of their own
             raise ModelError(f"{self._weights} does not run on {self._device} ({first_line(error)})") from error
         return [output[: len(pictures)] for output in outputs]
 

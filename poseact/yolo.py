@@ -1,21 +1,42 @@
-"""Ultralytics, kept quiet, offline and out of the user's home. The only file that imports it."""
+"""Ultralytics' weights: people in pictures, on whatever runs them fastest. It is kept quiet, offline and out of the
+user's home. Only this file and `yolo_net` import it.
+
+Its predictor takes several times as long as the network, so it serves only where nothing else can: for a head whose
+answer `yolo_net` does not understand, and on Apple's GPUs.
+"""
 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 
+from . import openvino
 from .errors import ModelError
+from .letterbox import Letterbox, fit
+from .providers import first_line
+from .zoo import sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .yolo_net import Head
+
+log = logging.getLogger(__name__)
+
+Backend = Literal["auto", "torch", "openvino"]
 
 # Side of the square that a picture is fitted into, as the shipped weights were trained.
 FRAME_SIZE = 640
@@ -34,31 +55,73 @@ class YoloResult:
 
 
 class Yolo:
-    """Ultralytics weights, loaded. Raises ModelError if they are none."""
+    """Ultralytics weights, loaded. backend: what runs them on a CPU; auto: OpenVINO where it is installed.
 
-    def __init__(self, weights: Path, device: str):
-        ultralytics = _import_ultralytics()
+    task: `detect` or `pose`. keypoint_shape: (keypoints, values of each) of a pose network, else (). runs_on: what
+    was taken: `openvino`, `torch`, or `predictor`, Ultralytics' own. Raises ModelError if the weights are none, or
+    the backend is missing or cannot run them.
+    """
+
+    def __init__(self, weights: Path, device: str, backend: Backend = "auto"):
         if weights.suffix != ".pt":
             raise ModelError(f"{weights} is no .pt file; poseact runs Ultralytics' own PyTorch weights")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.model = ultralytics.YOLO(str(weights))
-            self.task = self.model.task
-            # (keypoints, values of each), of a pose network
-            self.keypoint_shape = tuple(getattr(self.model.model, "kpt_shape", ()))
-        except Exception as error:  # a foreign file makes torch and Ultralytics raise nearly anything
-            raise ModelError(f"{weights} cannot be loaded as Ultralytics weights ({_first_line(error)})") from error
-        if self.task not in ("detect", "pose"):
-            raise ModelError(f"{weights} is a network for {self.task}; a detect or pose network is needed")
-        self.device = device
+        if backend == "openvino" and device != "cpu":
+            raise ModelError(
+                f"OpenVINO runs networks on the CPU, not on {device}; choose --device cpu or backend torch"
+            )
+        by_openvino = backend == "openvino" or (backend == "auto" and device == "cpu" and openvino.is_installed())
+        finder = _with_openvino(weights, backend) if by_openvino else None
+        self._finder = finder or _with_torch(_load(weights), device)
+        self.runs_on, self.task = self._finder.runs_on, self._finder.task
+        self.keypoint_shape = self._finder.keypoint_shape
+        log.info("%s: runs on %s by way of %s", weights.name, device, self.runs_on)
 
-    def __call__(self, images: list[np.ndarray], size: int = FRAME_SIZE) -> list[YoloResult]:
-        """People in RGB pictures (H, W, 3) uint8, each fitted into a square of `size` pixels."""
+    def __call__(self, images: list[np.ndarray], size: int = FRAME_SIZE, square: bool = False) -> list[YoloResult]:
+        """People in RGB pictures (H, W, 3) uint8, each fitted into a square of `size` pixels, of which the network sees
+        as much as holds the picture, or the whole `square`. Except with the predictor, what is found in a picture does
+        not depend on those beside it.
+        """
+        return self._finder(images, size, square)
+
+
+def batch_size(device: str) -> int:
+    """How many frames are worth a call together: on CUDA two batches, of which one is laid ready while the other is
+    computed; on a CPU enough for all cores, since each frame is computed by a few of them."""
+    import torch
+
+    kind = device.partition(":")[0]
+    return {"cuda": 32, "mps": 8}.get(kind) or min(max(4, torch.get_num_threads()), 16)
+
+
+_shared: WeakValueDictionary[tuple, Yolo] = WeakValueDictionary()
+
+
+def share_yolo(weights: Path, device: str, backend: Backend = "auto") -> Yolo:
+    """A `Yolo`, the same one for the same file as long as somebody has it: two stages need only one network."""
+    state = weights.stat() if weights.exists() else None
+    key = (weights.absolute(), state and (state.st_mtime_ns, state.st_size), device, backend)
+    yolo = _shared.get(key)
+    if yolo is None:
+        yolo = _shared[key] = Yolo(weights, device, backend)
+    return yolo
+
+
+class _Predictor:
+    """Ultralytics' own predictor."""
+
+    runs_on = "predictor"
+
+    def __init__(self, model: Any, device: str):
+        self.model, self.device = model, device
+        self.task = model.task
+        self.keypoint_shape = tuple(getattr(model.model, "kpt_shape", ()))
+
+    def __call__(self, images: list[np.ndarray], size: int, square: bool) -> list[YoloResult]:
         with _all_threads():
             found = self.model.predict(
                 [np.ascontiguousarray(image[..., ::-1]) for image in images],  # Ultralytics wants BGR
                 imgsz=size,
+                rect=not square,
                 conf=LEAST_CONFIDENCE,
                 classes=[0],
                 device=self.device,
@@ -66,6 +129,107 @@ class Yolo:
                 save=False,
             )
         return [_translate(result) for result in found]
+
+
+class _Direct:
+    """The network itself, between our own letterbox and suppression.
+
+    see: what it sees in pictures (H, W, 3) uint8 RGB of one size, each fitted into its input by the letterbox: for
+    each picture (P, 5 + K·values) as `yolo_net.decode` gives it.
+    """
+
+    def __init__(self, runs_on: str, head: Head, see: Callable[[list[np.ndarray], Letterbox], list[Tensor]]):
+        self.runs_on, self.head, self.see = runs_on, head, see
+        self.task, self.keypoint_shape = head.task, head.keypoint_shape
+
+    def __call__(self, images: list[np.ndarray], size: int, square: bool) -> list[YoloResult]:
+        alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            alike[image.shape[:2]].append(index)
+        results: dict[int, YoloResult] = {}
+        for (height, width), indices in alike.items():
+            box = fit((height, width), size, self.head.stride, square)
+            for index, found in zip(indices, self.see([images[i] for i in indices], box), strict=True):
+                results[index] = self._result(found, box)
+        return [results[index] for index in range(len(images))]
+
+    def _result(self, found: Tensor, box: Letterbox) -> YoloResult:
+        from .yolo_net import suppress
+
+        rows = suppress(found)
+        boxes = box.take_back(rows[:, :4].reshape(-1, 2)).reshape(-1, 4)
+        if not self.keypoint_shape:
+            return YoloResult(boxes, rows[:, 4], None)
+        keypoints = rows[:, 5:].reshape(-1, *self.keypoint_shape)
+        keypoints[..., :2] = box.take_back(keypoints[..., :2])
+        return YoloResult(boxes, rows[:, 4], keypoints)
+
+
+def _with_openvino(weights: Path, backend: Backend) -> _Direct | None:
+    """None if it cannot run these weights, unless it was asked for by name."""
+    from .yolo_net import Head, Undecoded, head_of
+
+    key = openvino.key_of(sha256(weights), "yolo", "torch", "ultralytics")
+    if known := openvino.kept(key):
+        model, about = known
+        head = Head.of(about)
+    else:
+        loaded = _load(weights).model
+        found = head_of(loaded)
+        try:
+            if found is None:
+                raise ModelError(f"{weights} has a head that OpenVINO is not prepared for; choose the torch backend")
+            head, model = found, openvino.convert(Undecoded(loaded), (1, 3, 64, 96))
+        except ModelError as error:
+            if backend == "openvino":
+                raise
+            log.warning("%s", error)
+            return None
+        openvino.keep(key, model, asdict(head))
+    return _one_by_one("openvino", head, openvino.Network(model, exact=False))
+
+
+def _with_torch(model: Any, device: str) -> _Predictor | _Direct:
+    import torch
+
+    from .nets.freeze import choose_dtype
+    from .yolo_net import TorchNetwork, Undecoded, head_of
+
+    head = None if device == "mps" else head_of(model.model)
+    if head is None:
+        return _Predictor(model, device)
+    network = Undecoded(model.model)
+    if device.startswith("cuda"):
+        from .yolo_cuda import CudaNetwork
+
+        return _Direct("torch", head, CudaNetwork(network, head, device, LEAST_CONFIDENCE))
+    return _one_by_one("torch", head, TorchNetwork(network, choose_dtype("auto", torch.device(device))))
+
+
+def _one_by_one(runs_on: str, head: Head, network: Callable[[Iterable[np.ndarray]], Iterable[Any]]) -> _Direct:
+    """On a CPU pictures gain nothing from being one input together, and so cannot influence each other."""
+    from .yolo_net import candidates
+
+    def see(images: list[np.ndarray], box: Letterbox) -> list[Tensor]:
+        inputs = (box.put(image)[None] for image in images)
+        return [candidates(head, box.size, raw, LEAST_CONFIDENCE) for raw in network(inputs)]
+
+    return _Direct(runs_on, head, see)
+
+
+def _load(weights: Path) -> Any:
+    """The `ultralytics.YOLO` of a file. Raises ModelError."""
+    ultralytics = import_ultralytics()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = ultralytics.YOLO(str(weights))
+        task = model.task
+    except Exception as error:  # a foreign file makes torch and Ultralytics raise nearly anything
+        raise ModelError(f"{weights} cannot be loaded as Ultralytics weights ({first_line(error)})") from error
+    if task not in ("detect", "pose"):
+        raise ModelError(f"{weights} is a network for {task}; a detect or pose network is needed")
+    return model
 
 
 def _translate(result: Any) -> YoloResult:
@@ -79,7 +243,7 @@ def _translate(result: Any) -> YoloResult:
 
 def import_tracker() -> tuple[Any, Any]:
     """Ultralytics' TrackTrack, and the class of boxes that it takes."""
-    _import_ultralytics()
+    import_ultralytics()
     from ultralytics.engine.results import Boxes
     from ultralytics.trackers.track_tracker import TRACKTRACK
 
@@ -97,7 +261,7 @@ def _all_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _import_ultralytics() -> Any:
+def import_ultralytics() -> Any:
     """Import it so that it neither prints, installs packages, phones home nor writes into the user's home."""
     if "YOLO_CONFIG_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="poseact-yolo-")
@@ -116,7 +280,3 @@ def _import_ultralytics() -> Any:
     if threads is None:
         os.environ.pop("OMP_NUM_THREADS", None)  # it sets 1, which child processes would inherit
     return ultralytics
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,9 +14,9 @@ pytest.importorskip("rtmlib")
 
 import rtmlib
 
-from poseact import zoo
+from poseact import openvino, zoo
 from poseact.detect import Detections, YoloDetector
-from poseact.errors import UsageError
+from poseact.errors import ModelError, UsageError
 from poseact.extract import PoseStages
 from poseact.rtm import RtmDetector, RtmPose
 from poseact.skeleton import COCO17
@@ -32,14 +32,24 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("onnx")
 
 
-@pytest.fixture(scope="module")
-def rtmpose(folder):
-    return RtmPose(small_onnx.simcc(folder / "rtmpose.onnx"), "cpu")
+@pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
+def backend(request):
+    """What runs the networks, in float32."""
+    pytest.importorskip(request.param)
+    network = openvino.Network
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino, "Network", lambda model, exact: network(model, exact=True))
+        yield request.param
 
 
 @pytest.fixture(scope="module")
-def vitpose(folder):
-    return RtmPose(small_onnx.heatmaps(folder / "vitpose.onnx"), "cpu")
+def rtmpose(folder, backend):
+    return RtmPose(small_onnx.simcc(folder / "rtmpose.onnx"), "cpu", backend)
+
+
+@pytest.fixture(scope="module")
+def vitpose(folder, backend):
+    return RtmPose(small_onnx.heatmaps(folder / "vitpose.onnx"), "cpu", backend)
 
 
 def frame_with(spots=SPOTS, size=(160, 120), brightness=255, index=0):
@@ -127,7 +137,8 @@ def test_a_spot_is_found_wherever_the_box_is(rtmpose, left, top, width, height, 
 
 
 @pytest.mark.parametrize("kind", ["rtmpose", "vitpose"])
-def test_a_batch_gives_the_numbers_of_rtmlib_one_box_a_call(kind, folder, request, monkeypatch, capsys):
+def test_a_batch_gives_the_numbers_of_rtmlib_one_box_a_call(kind, backend, folder, request, monkeypatch, capsys):
+    allowed = {"onnxruntime": 1e-4, "openvino": 1e-3}[backend]
     estimator = request.getfixturevalue(kind)
     frames = [noise(i, size) for i, size in enumerate([(160, 120), (64, 48), (320, 200)])]
     detections = [some_boxes(5, seed=1), some_boxes(0), some_boxes(4, (320, 200), seed=2)]
@@ -141,7 +152,7 @@ def test_a_batch_gives_the_numbers_of_rtmlib_one_box_a_call(kind, folder, reques
         rtmlibs, folder / f"{kind}.onnx", [frames[i] for i in with_people], [detections[i] for i in with_people]
     )
     for i, (keypoints, scores) in zip(with_people, wanted, strict=True):
-        assert np.abs(found[i].keypoints - keypoints).max() < 1e-4
+        assert np.abs(found[i].keypoints - keypoints).max() < allowed
         assert np.abs(found[i].keypoint_scores - scores.clip(0, 1)).max() < 1e-6
     assert found[1].keypoints.shape == (0, 17, 2)
     assert "with onnxruntime backend" in capsys.readouterr().out  # rtmlib's own, so we do silence it
@@ -168,7 +179,7 @@ def test_the_bound_follows_from_the_size_of_the_input(folder):
 )
 def test_a_network_for_one_crop_a_call_is_asked_one_by_one(folder, rtmpose, monkeypatch, options, sizes):
     path = small_onnx.simcc(folder / "fixed.onnx", **options)
-    estimator = RtmPose(path, "cpu")
+    estimator = RtmPose(path, "cpu", "onnxruntime")
     calls = count_calls(estimator, monkeypatch)
     (found,) = estimator([noise(0)], [some_boxes(5)])
     assert calls == sizes
@@ -239,13 +250,13 @@ def test_yolox_gets_blue_first(folder):
         ("rtmdet-plain", small_onnx.yolox, "RTMDet", {"score_thr": 0.1}),
     ],
 )
-def test_boxes_are_those_of_rtmlib(folder, name, make, kind, options):
+def test_boxes_are_those_of_rtmlib(folder, backend, name, make, kind, options):
     persons = [row for row in FOUND if row[5] == 0] if "nms" in name else FOUND
     certain = {"objectness": 0.8} if name == "rtmdet-plain" else {}
     path = make(folder / f"{name}.onnx", persons, **certain)
     reference = getattr(rtmlib, kind)(str(path), (64, 64), backend="onnxruntime", device="cpu", **options)
     frames = [noise(1, (64, 64)), noise(2, (320, 200)), noise(3, (90, 160)), BLUE]
-    for frame, found in zip(frames, RtmDetector(path, "cpu")(frames), strict=True):
+    for frame, found in zip(frames, RtmDetector(path, "cpu", backend)(frames), strict=True):
         wanted = reference(np.ascontiguousarray(frame.image[..., ::-1]))
         if options.get("det_mode") == "multiclass":
             wanted = wanted[0][np.asarray(wanted[1]) == 0] if len(wanted[0]) else np.zeros((0, 4))
@@ -334,3 +345,24 @@ def test_a_mode_of_rtmlib_names_both(folder, monkeypatch):
 
 def test_the_small_networks_are_sound(folder):
     onnx.checker.check_model(onnx.load(str(small_onnx.simcc(folder / "sound.onnx"))), full_check=True)
+
+
+def test_openvino_runs_a_network_where_it_is_named(folder):
+    pytest.importorskip("openvino")
+    path = small_onnx.simcc(folder / "named.onnx")
+    assert isinstance(RtmPose(path, "cpu", "openvino")._network._session, openvino.OnnxSession)
+    assert not isinstance(RtmPose(path, "cpu")._network._session, openvino.OnnxSession)
+    (found,) = RtmPose(path, "cpu", "openvino")([frame_with()], [people(BOX)])
+    assert found.keypoints[0, :3] == pytest.approx(SPOTS, abs=4)
+    with pytest.raises(ModelError, match="OpenVINO runs networks on the CPU, not on cuda:0"):
+        RtmPose(path, "cuda:0", "openvino")
+
+
+def test_what_openvino_cannot_run_is_told(folder):
+    """A network that says to take any number of crops and takes three: OpenVINO itself would write past its memory."""
+    pytest.importorskip("openvino")
+    with pytest.raises(ModelError, match=r"three\.onnx does not run on cpu"):
+        RtmPose(small_onnx.simcc(folder / "three.onnx", really=3), "cpu", "openvino")
+    (folder / "broken.onnx").write_bytes(b"no network")
+    with pytest.raises(ModelError, match=r"broken\.onnx cannot be loaded as an ONNX file by OpenVINO"):
+        RtmPose(folder / "broken.onnx", "cpu", "openvino")

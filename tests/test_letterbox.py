@@ -1,0 +1,40 @@
+"""Pictures in the grey frame that Ultralytics' weights were trained with."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poseact.letterbox import fit
+from poseact.yolo import import_ultralytics
+
+
+def test_an_oblong_picture_gets_no_more_grey_than_the_stride_asks_for():
+    box = fit((1080, 1920), 640, 32, square=False)
+    assert (box.fitted, box.corner, box.size) == ((360, 640), (12, 0), (384, 640))
+    assert fit((1080, 1920), 640, 32, square=True).size == (640, 640)
+    assert fit((1920, 1080), 640, 64, square=False).size == (640, 384)
+
+
+@settings(max_examples=80, deadline=None)
+@given(height=st.integers(1, 300), width=st.integers(1, 300), square=st.booleans(), stride=st.sampled_from([32, 64]))
+def test_the_input_is_that_of_ultralytics(height, width, square, stride):
+    import_ultralytics()
+    from ultralytics.data.augment import LetterBox
+
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    wanted = LetterBox(128, auto=not square, stride=stride)(image=picture)
+    assert (fit((height, width), 128, stride, square).put(picture) == wanted).all()
+
+
+@pytest.mark.parametrize("picture", [(1080, 1920), (97, 41), (3, 500)])
+def test_points_go_back_into_the_picture_as_with_ultralytics(picture):
+    import_ultralytics()
+    import torch
+    from ultralytics.utils.ops import scale_coords
+
+    box = fit(picture, 256, 32, square=False)
+    points = np.random.default_rng(0).uniform(-20, 280, (9, 2)).astype(np.float32)
+    wanted = scale_coords(box.size, torch.from_numpy(points.copy()), picture).numpy()
+    assert box.take_back(points) == pytest.approx(wanted, abs=1e-3)
+    assert box.take_back(points).dtype == np.float32
