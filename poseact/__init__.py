@@ -9,11 +9,18 @@ How data flows; a stage knows the type it takes and the type it gives, never its
     video ─Frame─▶ detect ─boxes─▶ pose ─keypoints─▶ track ─PoseSequence─▶ sampling, heatmaps
                                                      sinks ◀─ClipLabel─ classifier ◀─volume─┘
 
-`extract` chains the part left of the PoseSequence, `pipeline` all of it.
+`extract` chains the part left of the PoseSequence, `lane` cuts the clips of one video out of it, `pipeline` has them
+labelled, of several videos at once; `options` is what a user may choose of all that. `engine` has the threads and the
+queues between stages, `network_thread` the one in which networks run, `watch` the time that each takes.
+
+Behind `video`: `addresses` says what the name of a source means, `decoding` turns packets into pictures and `skipping`
+leaves out those that nobody wants; for what is live, `connections` opens cameras, streams and pipes, `reader` reads
+them in a thread and `live` connects them again.
 
 Left of it: `cuts` tells where a scene ends, `boxes` reads people from a file instead of detecting them, `reunion` gives
 somebody who was hidden their id back, `gaps` fills what is missing for a moment, `follow` picks the person that a user
-pointed at, `smoothing` smooths. `yolo` is the one place that imports Ultralytics, `rtm` the one that imports rtmlib,
+pointed at, `smoothing` smooths. `yolo` is the one place that imports Ultralytics; the network in its weights runs by
+`yolo_net`, `yolo_cuda` or `openvino`, on pictures that `letterbox` fits. `rtm` is the one that imports rtmlib,
 `providers` chooses what ONNX Runtime runs on.
 
 Poses as files: `poses` reads and writes the pickles, `pose_tables` CSV and JSON, `planes` makes 3D poses flat. `batch`
@@ -22,7 +29,7 @@ each is for.
 
 Right of it: `nets` holds the networks, `bundle` the file that a classifier is, `checkpoints` and `modality` turn those
 of PYSKL and MMAction2 into one, `onnx` turns one into ONNX, `training` makes bundles from labelled poses and measures
-them.
+them. `segments` merges consecutive clips of the same label.
 
 Everywhere: `zoo` finds the models, `download` fetches those that are not there and `partial` keeps what has come of
 one, `device` chooses the processor, `files` writes so that nobody sees half a file, `errors` draws the error tree,
@@ -41,7 +48,8 @@ if TYPE_CHECKING:
     from .clips import ClipLabel, LabelScore
     from .errors import PoseActError
     from .extract import PoseStages, extract_poses
-    from .pipeline import Options, Pipeline
+    from .options import Options
+    from .pipeline import Pipeline
     from .poses import PoseSequence, load_poses, save_poses
     from .sampling import Window
 
@@ -51,7 +59,7 @@ _HOMES = {
     "ClipLabel": "clips",
     "Ensemble": "classifier",
     "LabelScore": "clips",
-    "Options": "pipeline",
+    "Options": "options",
     "Pipeline": "pipeline",
     "PoseActError": "errors",
     "PoseSequence": "poses",

@@ -10,12 +10,13 @@ from typing import Literal
 
 from .boxes import boxes_of, check_boxes
 from .errors import InputError, SomeInputsFailed, UsageError
-from .extract import FrameThinner, PoseStages, Progress, extract_poses
+from .extract import PoseStages, Progress, extract_poses
 from .files import check_output
 from .follow import Follow
 from .pose_store import PoseStore
 from .pose_tables import TABLES, write_pose_table
 from .poses import PICKLES, Annotation, PoseFile, is_pose_file
+from .sampling import FrameThinner
 from .sources import SourceVideo, find_videos, stamp_of
 from .splits import assign_splits
 from .training.labels import labels_beside, read_labels, write_labels

@@ -63,7 +63,22 @@ class Classifier:
 
         A clip needs at least one person and one frame.
         """
-        return torch.cat([self.classify(*self._sampled(*clip)) for clip in clips]).cpu().numpy()
+        found = np.empty((len(clips), len(self.info.labels)), np.float32)
+        for rows in self._together(clips):
+            sampled = [self._sampled(*clips[row]) for row in rows]
+            keypoints, scores, sizes = (torch.cat(parts).to(self.device) for parts in zip(*sampled, strict=True))
+            found[rows] = self.classify(keypoints, scores, sizes).cpu().numpy()
+        return found
+
+    def _together(self, clips: Sequence[Clip]) -> list[list[int]]:
+        """Which clips go through the network together: those of as many people; on a CPU, where that is no faster and
+        takes memory, none."""
+        if self.device.type == "cpu":
+            return [[row] for row in range(len(clips))]
+        rows_of: dict[int, list[int]] = {}
+        for row, (poses, _, _) in enumerate(clips):
+            rows_of.setdefault(len(poses.track_ids), []).append(row)
+        return list(rows_of.values())
 
     @torch.inference_mode()
     def classify(self, keypoints: Tensor, scores: Tensor, image_size: Tensor, mirror: bool = False) -> Tensor:

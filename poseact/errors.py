@@ -5,7 +5,8 @@ PoseActError
 ├── InputError        3   a video or a pose file cannot be read
 ├── ModelError        4   a detector, pose model or classifier cannot be used
 ├── OutputError       5   results cannot be written
-└── SomeInputsFailed  6   several inputs were given and some of them failed
+├── SomeInputsFailed  6   several inputs were given and some of them failed
+└── StalledError      7   a stage of the chain does not go on
 
 Each message is one sentence for a person: which file, what is wrong, what to do.
 """
@@ -45,3 +46,9 @@ class SomeInputsFailed(PoseActError):
     """Several inputs were given; those that could be read are done, the others are reported."""
 
     exit_code = 6
+
+
+class StalledError(PoseActError):
+    """A stage of the chain does not go on: a disk, a driver or a network hangs."""
+
+    exit_code = 7

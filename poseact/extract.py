@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from .boxes import BoxesDetector, boxes_of
 from .cuts import mark_cuts
-from .detect import Detector, YoloDetector
+from .detect import Detections, Detector, YoloDetector
 from .device import choose_device
+from .engine import Ahead, Engine, Failure
 from .errors import InputError, UsageError
 from .follow import Follow
 from .gaps import Tracked, fill_gaps
+from .network_thread import Run
 from .pose import Crops, PoseEstimator, YoloPoseEstimator
 from .poses import PoseSequence
-from .rtm import RtmDetector, RtmPose
-from .sampling import FASTEST_UNKNOWN
+from .rtm import OnnxBackend, RtmDetector, RtmPose
+from .sampling import FrameThinner
 from .smoothing import check_smoothing, smooth
 from .track import TrackedPoses, Tracker
-from .video import Frame, Video
+from .video import Frame, IndexedPicture, Video, open_video
+from .yolo import Backend, batch_size
 from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, complete_mode, resolve, sha256
 
 log = logging.getLogger(__name__)
 
-# Frames that go through a network together: more are no faster on a CPU, and cost memory.
-_BATCH = {"cpu": 4, "mps": 8, "cuda": 16}
+# Pictures that wait between two stages, and that go through a network together, have at most so many bytes.
+_MOST_WAITING = {"cpu": 32e6, "mps": 64e6, "cuda": 256e6}
+_MOST_TOGETHER = {"cpu": 64e6, "mps": 128e6, "cuda": 512e6}
+# Batches of one video that are with the networks at a time, so that these need not wait for the tracker.
+_IN_FLIGHT = 2
 # Somebody who is not found is put back in between sightings that are no further apart than this, in seconds.
 _LONGEST_GAP = 0.25
 
+# The thread in which detector and pose estimator run, and on a CPU whatever else runs on torch's team of threads.
+NETWORKS = "networks"
+# What runs detector and pose estimator on a CPU: OpenVINO, or what their files are made for (PyTorch, ONNX Runtime);
+# auto: OpenVINO where it is installed.
+PoseBackend = Literal["auto", "native", "openvino"]
 # Told how many seconds of the video are done, and of how many (None: not known).
 Progress = Callable[[float, float | None], None]
 
@@ -43,7 +58,7 @@ class PoseStages:
     see `detect.Detector` and `pose.PoseEstimator`. One of rtmlib's modes, given for one of them, also sets the other
     if that is left at its default. device: auto, cpu, cuda, cuda:N or mps. crops: see `pose.Crops`.
     boxes: a file of boxes, or a folder with one for each video, instead of the detector, see `boxes`. smoothing: of
-    whole sequences and clips, in seconds, see `smoothing`; 0: none.
+    whole sequences and clips, in seconds, see `smoothing`; 0: none. backend: see `PoseBackend`.
     Names are checked at once (ModelError, UsageError); models are loaded when the first frame is there.
     """
 
@@ -56,14 +71,20 @@ class PoseStages:
         crops: Crops = "auto",
         boxes: str | Path | None = None,
         smoothing: float = 0.0,
+        backend: PoseBackend = "auto",
     ):
         self.device = choose_device(device)
         self.crops = crops
+        self.backend = backend
         self.boxes = None if boxes is None else Path(boxes)
         self.smoothing = check_smoothing(smoothing)
         detector, pose = complete_mode(detector, pose)
         self._detector = detector if callable(detector) else resolve(str(detector), "detector", log.warning)
         self._pose = pose if callable(pose) else resolve(str(pose), "pose", log.warning)
+
+    @property
+    def _kind(self) -> str:
+        return self.device.partition(":")[0]
 
     @property
     def description(self) -> str:
@@ -81,8 +102,9 @@ class PoseStages:
     def detector(self) -> Detector:
         if not isinstance(self._detector, Path):
             return self._detector
-        backend = RtmDetector if _is_onnx(self._detector) else YoloDetector
-        return backend(self._detector, self.device)
+        if _is_onnx(self._detector):
+            return RtmDetector(self._detector, self.device, self._onnx_backend)
+        return YoloDetector(self._detector, self.device, self._yolo_backend)
 
     @cached_property
     def pose(self) -> PoseEstimator:
@@ -93,30 +115,111 @@ class PoseStages:
         if self.crops == "never" and not same_network:
             raise UsageError("crops can only be left out where detector and pose model are the same network")
         if _is_onnx(self._pose):
-            return RtmPose(self._pose, self.device)
-        return YoloPoseEstimator(self._pose, self.device, self.crops, same_network)
+            return RtmPose(self._pose, self.device, self._onnx_backend)
+        return YoloPoseEstimator(self._pose, self.device, self.crops, same_network, self._yolo_backend)
 
-    def track(self, frames: Iterable[Frame], rate: float, video: str | Path = "") -> Iterator[Tracked]:
+    @property
+    def _yolo_backend(self) -> Backend:
+        return "torch" if self.backend == "native" else self.backend
+
+    @property
+    def _onnx_backend(self) -> OnnxBackend:
+        return "onnxruntime" if self.backend == "native" else self.backend
+
+    @contextmanager
+    def decoded(
+        self,
+        video: Video,
+        engine: Engine,
+        start: float | None = None,
+        end: float | None = None,
+        wanted: Callable[[float], bool] | None = None,
+    ) -> Iterator[Ahead[Frame]]:
+        """The frames of a video, see `Video.frames`, decoded in one thread and converted in another; of a live one,
+        without a queue in which they would grow old."""
+        room = 0 if video.is_live else _MOST_WAITING[self._kind]
+        # How long to wait for a camera or a pipe is not for us to say.
+        pulse = (lambda: video.position) if isinstance(video.path, Path) else time.monotonic
+        pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of, pulse)
+        frames = engine.ahead("conversion to RGB", video.converted(pictures), room, lambda frame: frame.image.nbytes)
+        try:
+            yield frames
+        finally:
+            # A video must not be closed while it is read.
+            for ahead in (frames, pictures):
+                ahead.stop()
+            for ahead in (frames, pictures):
+                ahead.join()
+
+    @property
+    def leaves_torch_alone(self) -> bool:
+        """Whether detector and pose estimator, as far as they are loaded, run on other threads than torch's."""
+        loaded = [vars(self).get(name) for name in ("detector", "pose")]
+        return all(getattr(network, "runs_on", "torch") == "openvino" for network in loaded)
+
+    def track(
+        self,
+        frames: Iterable[Frame],
+        rate: float,
+        engine: Engine,
+        *,
+        video: str | Path = "",
+        is_live: bool = False,
+    ) -> Iterator[Tracked]:
         """Each frame with everybody found in it, and their ids as `Tracker.update` gives them; a few frames late.
 
         Frames are black by then, so that those that wait take no memory. Somebody who is missing for a moment is put
-        back in (see `gaps`); after a cut everybody is new. rate: frames per second, about. video: whose frames they
-        are, from its start, where boxes come from a folder.
+        back in (see `gaps`); after a cut or a gap everybody is new. rate: frames per second, about. engine: runs the
+        networks. video: whose frames they are, from its start, where boxes come from a folder. is_live: take what is
+        there rather than wait for a full batch. What goes wrong on the way is raised after the last frame before it.
         """
-        detector = self.detector if self.boxes is None else BoxesDetector(boxes_of(self.boxes, video))
-        return fill_gaps(self._tracked(frames, rate, detector), _LONGEST_GAP)
+        failure = Failure()
+        find = self._find
+        if self.boxes is not None:
+            find = partial(self._estimate, BoxesDetector(boxes_of(self.boxes, video)))
+        failure = Failure()
+        room = 0 if is_live else _MOST_WAITING[self._kind]
+        marked = engine.ahead("scene cuts", mark_cuts(failure.after(frames)), room, lambda one: one[0].image.nbytes)
+        tracked = self._tracked(self._found(marked, find, engine, is_live), Tracker(rate))
+        yield from fill_gaps(failure.after(tracked), _LONGEST_GAP)
+        failure.check()
 
-    def _tracked(self, frames: Iterable[Frame], rate: float, detector: Detector) -> Iterator[Tracked]:
-        tracker = Tracker(rate)
-        size = _BATCH[self.device.partition(":")[0]]
-        marked = mark_cuts(frames)
-        while batch := list(islice(marked, size)):
-            images = [frame for frame, _ in batch]
-            for (frame, new_scene), found in zip(batch, self.pose(images, detector(images)), strict=True):
-                if new_scene:
-                    tracker.restart()
-                ids = tracker.update(found.boxes, found.scores, frame.image) if found.ids is None else found.ids
-                yield frame.blank(), ids, found
+    def _found(
+        self, marked: Ahead[tuple[Frame, bool]], find: Run, engine: Engine, is_live: bool
+    ) -> Iterator[tuple[Frame, bool, Detections]]:
+        """The same with the people in it; networks have a batch to do while the one before is looked at."""
+        size, most = 0, batch_size(self.device)
+        room = _MOST_TOGETHER[self._kind]
+        in_flight: deque[tuple[list[tuple[Frame, bool]], Future]] = deque()
+        while batch := (marked.take(max(1, size)) if is_live else list(islice(marked, max(1, size)))):
+            frames = [frame for frame, _ in batch]
+            in_flight.append((batch, engine.submit(NETWORKS, "detection and poses", find, frames, most)))
+            # The first batch, of one frame, tells how large they are.
+            size = size or max(1, min(most, int(room // frames[0].image.nbytes)))
+            while len(in_flight) >= (1 if is_live else _IN_FLIGHT):
+                yield from _answered(*in_flight.popleft(), engine)
+        for batch, future in in_flight:
+            yield from _answered(batch, future, engine)
+
+    def _find(self, frames: list[Frame]) -> list[Detections]:
+        return self._estimate(self.detector, frames)
+
+    def _estimate(self, detector: Detector, frames: list[Frame]) -> list[Detections]:
+        return self.pose(frames, detector(frames))
+
+    def _tracked(self, found_in: Iterable[tuple[Frame, bool, Detections]], tracker: Tracker) -> Iterator[Tracked]:
+        for frame, new_scene, found in found_in:
+            if new_scene or frame.after_gap:
+                tracker.restart()
+            ids = tracker.update(found.boxes, found.scores, frame.image) if found.ids is None else found.ids
+            yield frame.blank(), ids, found
+
+
+def _answered(
+    batch: list[tuple[Frame, bool]], future: Future, engine: Engine
+) -> Iterator[tuple[Frame, bool, Detections]]:
+    for (frame, new_scene), found in zip(batch, engine.result(future), strict=True):
+        yield frame, new_scene, found
 
 
 def _is_onnx(weights: Path) -> bool:
@@ -143,15 +246,16 @@ def extract_poses(
         raise UsageError(f"at least 1 subject must be extracted, got {subjects}")
     if follow and subjects != 1:
         raise UsageError(f"one person is followed, so subjects must be 1, got {subjects}")
-    with Video(source) as video:
+    with open_video(source) as video, Engine() as engine:
         thinner = FrameThinner(video.fps, rate)
         poses: TrackedPoses | None = None
-        for frame, ids, found in stages.track(video.frames(wanted=thinner.wants), thinner.rate, source):
-            if poses is None:
-                poses = TrackedPoses(stages.pose.layout, frame.image.shape[:2])
-            poses.add(frame.time, ids, found)
-            if on_progress:
-                on_progress(frame.time, video.announced_end)
+        with stages.decoded(video, engine, wanted=thinner.wants) as frames:
+            for frame, ids, found in stages.track(frames, thinner.rate, engine, video=source):
+                if poses is None:
+                    poses = TrackedPoses(stages.pose.layout, frame.image.shape[:2])
+                poses.add(frame.time, ids, found)
+                if on_progress:
+                    on_progress(frame.time, video.announced_end)
         warn_of_damage(video)
     if poses is None:
         raise InputError(f"{source}: no frame can be converted; the file is damaged, try to export it again")
@@ -162,28 +266,10 @@ def extract_poses(
     return smooth(poses.sequence(0.0, video.end, chosen), stages.smoothing)
 
 
-class FrameThinner:
-    """Lets at most `rate` frames a second pass, evenly; None: all of them.
-
-    4 frames a second of which 3 are wanted: times 0, .25, .5, .75, 1 -> x.xxx, the first of each third.
-    """
-
-    def __init__(self, fps: float, rate: float | None):
-        if rate is not None and not 0 < rate < float("inf"):
-            raise UsageError(f"the rate must be above 0 frames a second, got {rate:g}")
-        self._limit = rate
-        self._passed = -1
-        self.rate = min(fps, rate or FASTEST_UNKNOWN)
-
-    def wants(self, time: float) -> bool:
-        """Whether the frame at `time` seconds passes. Times must increase."""
-        if self._limit is None:
-            return True
-        slot = int(time * self._limit + 0.1)  # containers round times to milliseconds or so
-        if slot <= self._passed:
-            return False
-        self._passed = slot
-        return True
+def _size_of(indexed: IndexedPicture) -> float:
+    """Bytes, about."""
+    picture = indexed[1].picture
+    return 0 if picture is None else 1.5 * picture.width * picture.height
 
 
 def warn_of_damage(video: Video) -> None:

@@ -97,7 +97,8 @@ def test_predict_in_a_pipe_gives_json_lines_and_nothing_else(clip, tmp_path):
     assert (row["clip"], row["start"], row["end"], row["person"], row["persons"]) == (0, 0.0, 1.6, None, 1)
     assert row["label"] == row["top"][0]["label"] == "jumping_jacks"
     assert len(row["top"]) == 5
-    assert list(home.rglob("*")) == [], "nothing may be written into the user's home"
+    written = {path.relative_to(home).parts[:3] for path in home.rglob("*") if path.is_file()}
+    assert written <= {(".cache", "poseact", "openvino")}, "nothing else may be written into the user's home"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home"]
 
 

@@ -29,6 +29,12 @@ class Crops(str, Enum):
     never = "never"
 
 
+class Backend(str, Enum):
+    auto = "auto"
+    native = "native"
+    openvino = "openvino"
+
+
 def model(help: str) -> Any:
     """An option that names a model."""
     return typer.Option(metavar="NAME|PATH", help=help, rich_help_panel="Models")
@@ -89,6 +95,14 @@ Smooth = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(metavar=DEVICES, help="Where the networks run.", rich_help_panel="Models")]
+BackendName = Annotated[
+    Backend,
+    typer.Option(
+        help="What runs detector and pose model on a CPU; auto: OpenVINO where it is installed, else native: PyTorch "
+        "or ONNX Runtime.",
+        rich_help_panel="Models",
+    ),
+]
 PrecisionName = Annotated[
     Precision, typer.Option(help="What the classifier computes in; auto: the fastest here.", rich_help_panel="Models")
 ]

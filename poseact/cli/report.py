@@ -6,8 +6,9 @@ import functools
 import logging
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +22,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -137,14 +139,49 @@ def videos_bar(quiet: bool) -> Progress:
     return _bar(quiet, TextColumn("{task.completed:.10g}{task.fields[unit]}"), TaskProgressColumn())
 
 
-@contextmanager
-def set_aside(progress: Progress) -> Iterator[None]:
-    """Take the bar away while something is written to the terminal that it stands on."""
-    shown = not progress.disable
-    if shown:
-        progress.stop()
-    try:
-        yield
-    finally:
+class SourcesBar:
+    """A bar on stderr for each of several sources while it is worked on; gone when done. A context manager."""
+
+    def __init__(self, names: Sequence[str], device: str, quiet: bool):
+        self._names, self._device = names, device
+        self._progress = seconds_bar(quiet)
+        self._tasks: dict[int, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> SourcesBar:
+        self._progress.start()
+        self._task(0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, which: int, done: float, total: float | None) -> None:
+        """done, total: seconds of it; may be called from any thread."""
+        self._progress.update(self._task(which), completed=done, total=total)
+        if total is not None and done >= total:
+            self.finish(which)
+
+    def _task(self, which: int) -> TaskID:
+        with self._lock:
+            if which not in self._tasks:
+                self._tasks[which] = self._progress.add_task(f"{self._names[which]} on {self._device}", total=None)
+            return self._tasks[which]
+
+    def finish(self, which: int) -> None:
+        """Take its bar away."""
+        with self._lock:
+            if which in self._tasks:
+                self._progress.remove_task(self._tasks.pop(which))
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Take the bars away while something is written to the terminal that they stand on."""
+        shown = not self._progress.disable
         if shown:
-            progress.start()
+            self._progress.stop()
+        try:
+            yield
+        finally:
+            if shown:
+                self._progress.start()

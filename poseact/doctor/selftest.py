@@ -58,7 +58,8 @@ def photo_of_people() -> Path | None:
 
 
 def _run(photo: Path) -> Finding:
-    from ..pipeline import Options, Pipeline
+    from ..options import Options
+    from ..pipeline import Pipeline
 
     with tempfile.TemporaryDirectory(prefix="poseact-doctor-") as folder:
         video = Path(folder) / "bus.mp4"

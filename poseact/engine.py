@@ -1,0 +1,201 @@
+"""Threads and bounded queues: a stage runs ahead of who takes from it, and networks run in threads of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from .network_thread import LAST_WORDS, NetworkThread, Run
+from .watch import Stage, Watch, doing, work_as
+
+T = TypeVar("T")
+
+# How often somebody who waits looks whether all stages still get on, in seconds.
+_GLANCE = 0.5
+# A chain in which one stage works on one thing for longer than this, in seconds, has come to a halt.
+PATIENCE = 120.0
+
+
+class Stopped(Exception):
+    """The chain was stopped while a stage of it waited."""
+
+
+class Failure:
+    """What went wrong at the start of a chain, until its end has done all that came before."""
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+
+    def after(self, items: Iterable[T]) -> Iterator[T]:
+        """The same items; where they fail, they end."""
+        try:
+            yield from items
+        except Stopped:
+            raise
+        except Exception as error:
+            self._error = self._error or error
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._error is not None:
+            raise self._error
+
+
+class Engine:
+    """The threads of a chain. A context manager: when it is left, however that comes, all of them are stopped.
+
+    patience: seconds after which a stage that does not get on is given up, with a StalledError.
+    """
+
+    def __init__(self, patience: float = PATIENCE):
+        self.watch = Watch(patience)
+        self._aheads: list[Ahead] = []
+        self._networks: dict[str, NetworkThread] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        threads: list[Ahead | NetworkThread] = [*self._aheads, *self._networks.values()]
+        for thread in threads:
+            thread.stop()
+        for thread in threads:
+            thread.join()
+
+    def ahead(
+        self,
+        name: str,
+        items: Iterable[T],
+        room: float,
+        weigh: Callable[[T], float] = lambda item: 1,
+        pulse: Callable[[], object] | None = None,
+    ) -> Ahead[T]:
+        """The same items, made in a thread of their own before they are asked for.
+
+        What goes wrong there is raised where it would have been without the thread: after the last good item.
+        room: how much may wait, by what each weighs; one item may in any case. name: of the stage, for people.
+        pulse: see `watch.Stage`.
+        """
+        ahead = Ahead(items, room, weigh, self.watch.stage(name, pulse), self.watch)
+        with self._lock:
+            self._aheads = [*(other for other in self._aheads if not other.is_over), ahead]
+        return ahead
+
+    def submit(self, thread: str, name: str, run: Run, items: Sequence[Any], most: int) -> Future:
+        """Have a network answer each of `items`, see `NetworkThread.submit`, in the thread of this name."""
+        with self._lock:
+            networks = self._networks.setdefault(thread, NetworkThread(self.watch))
+        return networks.submit(name, run, items, most)
+
+    def result(self, future: Future) -> Any:
+        """What was submitted comes to. Raises what the network raised, or StalledError."""
+        with doing("waiting"):
+            while True:
+                try:
+                    return future.result(_GLANCE)
+                except NotYet:
+                    if future.done():
+                        raise  # it is the network's own
+                    self.watch.check()
+
+
+class Ahead(Generic[T]):
+    """An iterator over what a thread makes; see `Engine.ahead`."""
+
+    def __init__(self, items: Iterable[T], room: float, weigh: Callable[[T], float], stage: Stage, watch: Watch):
+        self._items = items
+        self._room, self._weigh = room, weigh
+        self._stage, self._watch = stage, watch
+        self._ready: deque[T] = deque()
+        self._changed = threading.Condition()
+        self.is_over = self._is_stopped = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"poseact {stage.name}", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        taken = self.take(1)
+        if not taken:
+            raise StopIteration
+        return taken[0]
+
+    def take(self, most: int) -> list[T]:
+        """What is ready, up to so many items, at least one; waits for it. Nothing is left if the list is empty.
+
+        Raises Stopped if the chain was stopped meanwhile.
+        """
+        with self._changed:
+            if not self._ready:
+                self._wait_for_more()
+            taken = [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
+            self._changed.notify_all()
+        if not taken and self._is_stopped:
+            raise Stopped
+        if not taken and self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        return taken
+
+    def stop(self) -> None:
+        """Let the thread end after the item in hand, and whoever waits for it go on without."""
+        with self._changed:
+            self._is_stopped = True
+            self._ready.clear()
+            self._changed.notify_all()
+
+    def join(self) -> None:
+        """Wait for the thread to end, but not for one that hangs."""
+        self._thread.join(LAST_WORDS)
+
+    def _wait_for_more(self) -> None:
+        with doing("starved"):
+            while not (self._ready or self.is_over or self._is_stopped):
+                self._changed.wait(_GLANCE)
+                self._watch.check()
+
+    def _run(self) -> None:
+        work_as(self._stage)
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+        except BaseException as error:  # it is raised where the items are taken
+            self._error = error
+        finally:
+            try:
+                close = getattr(self._items, "close", None)
+                if close is not None:
+                    close()
+            finally:
+                self._stage.end()
+                with self._changed:
+                    self.is_over = True
+                    self._changed.notify_all()
+
+    def _put(self, item: T) -> bool:
+        """Whether there is still somebody who wants it."""
+        self._stage.count()
+        weight = self._weigh(item)
+        with self._changed:
+            if not self._has_room(weight):
+                with self._stage.doing("blocked"):
+                    self._changed.wait_for(lambda: self._has_room(weight) or self._is_stopped)
+            if self._is_stopped:
+                return False
+            self._ready.append(item)
+            self._changed.notify_all()
+            return True
+
+    def _has_room(self, weight: float) -> bool:
+        return not self._ready or sum(map(self._weigh, self._ready)) + weight <= self._room
