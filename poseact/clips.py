@@ -1,6 +1,10 @@
 """`ClipLabel`: what the classifier says of one clip. A leaf: it needs neither torch nor av."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+
+from .errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,21 @@ class ClipLabel:
             "top": [{"label": t.label, "score": round(t.score, 4)} for t in self.top],
             "persons": self.persons,
         }
+
+
+def only_labels(clips: Iterable[ClipLabel], labels: frozenset[str]) -> Iterator[ClipLabel]:
+    """The clips with one of these labels."""
+    return (clip for clip in clips if clip.label in labels)
+
+
+def choose_labels(names: Sequence[str], known: Sequence[str], aliases: Mapping[str, str]) -> frozenset[str]:
+    """The labels of these names, of those that a classifier knows; aliases: other names of some of them.
+
+    Raises UsageError, with the name that is nearest, if there is no such label.
+    """
+    for name in names:
+        if name not in known and name not in aliases:
+            near = get_close_matches(name.lower().replace(" ", "_"), [*known, *aliases], n=1)
+            remedy = f"did you mean {near[0]}?" if near else f"it knows {', '.join(known)}"
+            raise UsageError(f"the classifier knows no label {name!r}; {remedy}")
+    return frozenset(aliases.get(name, name) for name in names)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import UsageError
+
 # A video that is only a little longer than a window is one clip, not two that overlap almost fully.
 LONGEST_SINGLE_CLIP = 1.5
 # People can be followed from one frame to the next if no more seconds than this lie between.
@@ -82,15 +84,49 @@ def nearest_frames(frame_times: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.searchsorted(frame_times, frame_times[nearest] - 1e-6, side="left").astype(np.int64)
 
 
+class FrameThinner:
+    """Lets at most `rate` frames a second pass, evenly; None: all of them.
+
+    4 frames a second of which 3 are wanted: times 0, .25, .5, .75, 1 -> x.xxx, the first of each third.
+    """
+
+    def __init__(self, fps: float, rate: float | None):
+        if rate is not None and not 0 < rate < float("inf"):
+            raise UsageError(f"the rate must be above 0 frames a second, got {rate:g}")
+        self._limit = rate
+        self._passed = -1
+        self.rate = min(fps, rate or FASTEST_UNKNOWN)
+
+    def wants(self, time: float) -> bool:
+        """Whether the frame at `time` seconds passes. Times must increase."""
+        if self._limit is None:
+            return True
+        slot = int(time * self._limit + 0.1)  # containers round times to milliseconds or so
+        if slot <= self._passed:
+            return False
+        self._passed = slot
+        return True
+
+
 class FramePlan:
     """Which frames of a video any clip will sample, so that no others need be looked at for poses.
 
     Frames must be offered in order. Where clips are so long that their samples lie far apart, frames in
-    between are wanted too, since people must be followed from one to the next.
+    between are wanted too, since people must be followed from one to the next. rate: of each 1/rate seconds, only the
+    first of these frames; None: all of them.
     """
 
-    def __init__(self, window: Window, clip_len: int, start: float, end: float | None, fps: float):
+    def __init__(
+        self,
+        window: Window,
+        clip_len: int,
+        start: float,
+        end: float | None,
+        fps: float,
+        rate: float | None = None,
+    ):
         self.window, self.clip_len, self.start = window, clip_len, start
+        self._thinner = FrameThinner(fps, rate)
         self._half_frame = 0.5 / fps
         self._fps = fps
         self._end = end
@@ -101,12 +137,15 @@ class FramePlan:
     def rate(self) -> float:
         """Frames per second that are wanted, about."""
         if self._times is None:
-            return min(self._fps, FASTEST_UNKNOWN)
+            return self._thinner.rate
         span = max(self._times[-1] - self._times[0], 1 / self._fps)
-        return min(self._fps, len(self._times) / span)
+        return min(self._thinner.rate, len(self._times) / span)
 
     def wants(self, time: float) -> bool:
-        """Whether the frame at `time` seconds is the nearest to a sample of some clip."""
+        """Whether the frame at `time` seconds is the nearest to a sample of some clip, and its turn at the rate."""
+        return self._is_sampled(time) and self._thinner.wants(time)
+
+    def _is_sampled(self, time: float) -> bool:
         if self._times is None:
             return True
         passed = int(np.searchsorted(self._times, time + self._half_frame + 1e-6, side="right"))

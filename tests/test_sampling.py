@@ -181,6 +181,42 @@ def test_past_its_announced_end_a_video_goes_on_unplanned():
     assert [i for i in wanted if i > 120] == list(range(121, 240))
 
 
+@pytest.mark.parametrize(
+    ("fps", "rate", "expected"),
+    [
+        (30, 10, range(0, 240, 3)),
+        (30, 15, range(0, 240, 2)),
+        (60, 12, range(0, 480, 5)),
+        (30, 30, range(240)),
+        (25, 100, range(200)),
+        (30000 / 1001, 10, range(0, 240, 3)),
+    ],
+)
+def test_a_plan_at_a_rate_takes_every_so_many_frames(fps, rate, expected):
+    assert wanted_frames(FramePlan(Window(1), 60, 0, 8, fps, rate), fps, 240 / 30) == list(expected)
+    assert wanted_frames(FramePlan(Window(1), 60, 0, None, fps, rate), fps, 240 / 30) == list(expected)
+
+
+def test_a_plan_tells_the_lesser_of_its_rates():
+    assert FramePlan(Window(2), 48, 0, 60, 30, 10).rate == 10
+    assert FramePlan(Window(2), 48, 0, None, 30, 10).rate == 10
+    assert FramePlan(Window(10, 10), 48, 0, 60, 30, 25).rate == pytest.approx(12.8, abs=0.1)  # 4.8 samples, 8 between
+
+
+TIMES = st.lists(st.integers(1, 300), min_size=1, max_size=300).map(lambda gaps: np.cumsum(gaps) / 1000)
+
+
+@given(TIMES, st.sampled_from([1.0, 1.5, 10.0, None]), st.sampled_from([5.0, 10.0, 15.0, 29.97]), st.booleans())
+def test_a_plan_at_a_rate_takes_the_first_sampled_frame_of_each_part_of_time(times, length, rate, end_known):
+    end = float(times[-1]) if end_known else None
+    sampled, limited = (FramePlan(Window(length), 48, 0, end, 30, limit) for limit in (None, rate))
+    by_part = {}
+    for time in times:
+        if sampled.wants(time):
+            by_part.setdefault(int(time * rate + 0.1), time)
+    assert [time for time in times if limited.wants(time)] == list(by_part.values())
+
+
 @pytest.mark.parametrize("n_frames", [5, 30, 48, 70, 95, 96, 130])
 def test_pyskl_indices_lie_in_the_sequence(n_frames):
     indices = pyskl_test_indices(n_frames, 48)

@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
+from itertools import repeat
 from pathlib import Path
 
-import av
 import numpy as np
 import psutil
+from long_videos import write_video
 
 from poseact.detect import Detections
 from poseact.extract import PoseStages, extract_poses
@@ -46,16 +47,9 @@ class Recorded:
         return Detections(boxes, scores[:, 0], keypoints, scores, COCO17)
 
 
-def write_video(path: Path, minutes: float) -> None:
-    rng = np.random.default_rng(0)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=FPS)
-        stream.width = stream.height = SIDE
-        stream.pix_fmt = "yuv420p"
-        picture = rng.integers(60, 200, (SIDE, SIDE, 3), dtype=np.uint8)
-        for _ in range(round(minutes * 60 * FPS)):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
-        container.mux(stream.encode())
+def write_long_video(path: Path, minutes: float) -> None:
+    picture = np.random.default_rng(0).integers(60, 200, (SIDE, SIDE, 3), dtype=np.uint8)
+    write_video(path, repeat(picture, round(minutes * 60 * FPS)), FPS, "mpeg4")
 
 
 def megabytes() -> float:
@@ -71,7 +65,7 @@ def main() -> None:
     recorded = Recorded()
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "long.mp4"
-        write_video(video, options.minutes)
+        write_long_video(video, options.minutes)
         marks = [options.minutes * 60 * tenth / 10 for tenth in range(1, 11)]
 
         def tell(time: float, _total: float | None) -> None:
