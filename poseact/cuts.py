@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from .errors import ModelError
+from .failure import Failure
 from .video import Frame
 
 # The picture that changes are measured in, (W, H): little enough to cost nothing beside the detection of people.
@@ -19,8 +20,11 @@ _LEAST_RATIO = 3.0
 # Frames on either side that a change is compared with.
 _AROUND = 2
 
+# A frame, and whether a new scene begins with it.
+MarkedFrame = tuple[Frame, bool]
 
-def mark_cuts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
+
+def mark_cuts(frames: Iterable[Frame]) -> Iterator[MarkedFrame]:
     """Each frame, and whether a new scene begins with it; two frames late.
 
     A cut is a change that stands out against the changes around it, so that a camera that pans or shakes makes none.
@@ -37,7 +41,8 @@ def mark_cuts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
     )
     waiting: deque[tuple[int, Frame]] = deque()
     cuts: set[int] = set()
-    for number, frame in enumerate(frames):
+    failure = Failure()
+    for number, frame in enumerate(failure.after(frames)):
         waiting.append((number, frame))
         # It counts frames by their time; at one frame a second the two are the same.
         found = detector.process_frame(FrameTimecode(number, fps=1.0), _small(frame.image))
@@ -46,6 +51,7 @@ def mark_cuts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
             first, ready = waiting.popleft()
             yield ready, first in cuts
     yield from ((frame, number in cuts) for number, frame in waiting)
+    failure.check()
 
 
 def _small(image: np.ndarray) -> np.ndarray:

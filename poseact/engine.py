@@ -25,27 +25,6 @@ class Stopped(Exception):
     """The chain was stopped while a stage of it waited."""
 
 
-class Failure:
-    """What went wrong at the start of a chain, until its end has done all that came before."""
-
-    def __init__(self) -> None:
-        self._error: Exception | None = None
-
-    def after(self, items: Iterable[T]) -> Iterator[T]:
-        """The same items; where they fail, they end."""
-        try:
-            yield from items
-        except Stopped:
-            raise
-        except Exception as error:
-            self._error = self._error or error
-
-    def check(self) -> None:
-        """Raise what went wrong."""
-        if self._error is not None:
-            raise self._error
-
-
 class Engine:
     """The threads of a chain. A context manager: when it is left, however that comes, all of them are stopped.
 
@@ -114,7 +93,8 @@ class Ahead(Generic[T]):
         self._items = items
         self._room, self._weigh = room, weigh
         self._stage, self._watch = stage, watch
-        self._ready: deque[T] = deque()
+        self._ready: deque[tuple[T, float]] = deque()
+        self._load = 0.0
         self._changed = threading.Condition()
         self.is_over = self._is_stopped = False
         self._error: BaseException | None = None
@@ -125,27 +105,20 @@ class Ahead(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        taken = self.take(1)
-        if not taken:
-            raise StopIteration
-        return taken[0]
-
-    def take(self, most: int) -> list[T]:
-        """What is ready, up to so many items, at least one; waits for it. Nothing is left if the list is empty.
-
-        Raises Stopped if the chain was stopped meanwhile.
-        """
         with self._changed:
             if not self._ready:
                 self._wait_for_more()
-            taken = [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
-            self._changed.notify_all()
-        if not taken and self._is_stopped:
+            if self._ready:
+                item, weight = self._ready.popleft()
+                self._load -= weight
+                self._changed.notify_all()
+                return item
+        if self._is_stopped:
             raise Stopped
-        if not taken and self._error is not None:
+        if self._error is not None:
             error, self._error = self._error, None
             raise error
-        return taken
+        raise StopIteration
 
     def stop(self) -> None:
         """Let the thread end after the item in hand, and whoever waits for it go on without."""
@@ -193,9 +166,10 @@ class Ahead(Generic[T]):
                     self._changed.wait_for(lambda: self._has_room(weight) or self._is_stopped)
             if self._is_stopped:
                 return False
-            self._ready.append(item)
+            self._ready.append((item, weight))
+            self._load += weight
             self._changed.notify_all()
             return True
 
     def _has_room(self, weight: float) -> bool:
-        return not self._ready or sum(map(self._weigh, self._ready)) + weight <= self._room
+        return not self._ready or self._load + weight <= self._room

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from .boxes import BoxesDetector, boxes_of
-from .cuts import mark_cuts
+from .cuts import MarkedFrame, mark_cuts
 from .detect import Detections, Detector, YoloDetector
 from .device import choose_device
-from .engine import Ahead, Engine, Failure
+from .engine import Ahead, Engine
 from .errors import InputError, UsageError
+from .failure import Failure
 from .follow import Follow
 from .gaps import Tracked, fill_gaps
 from .network_thread import Run
@@ -134,14 +134,14 @@ class PoseStages:
         start: float | None = None,
         end: float | None = None,
         wanted: Callable[[float], bool] | None = None,
-    ) -> Iterator[Ahead[Frame]]:
-        """The frames of a video, see `Video.frames`, decoded in one thread and converted in another; of a live one,
-        without a queue in which they would grow old."""
+    ) -> Iterator[Ahead[MarkedFrame]]:
+        """The frames of a video, see `Video.frames`, decoded in one thread, converted and looked at for scene cuts in
+        another; of a live one, without a queue in which they would grow old."""
         room = 0 if video.is_live else _MOST_WAITING[self._kind]
         # How long to wait for a camera or a pipe is not for us to say.
         pulse = (lambda: video.position) if isinstance(video.path, Path) else time.monotonic
-        pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of, pulse)
-        frames = engine.ahead("conversion to RGB", video.converted(pictures), room, lambda frame: frame.image.nbytes)
+        pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of_picture, pulse)
+        frames = engine.ahead("RGB and scene cuts", mark_cuts(video.converted(pictures)), room, _size_of_frame)
         try:
             yield frames
         finally:
@@ -159,7 +159,7 @@ class PoseStages:
 
     def track(
         self,
-        frames: Iterable[Frame],
+        marked: Iterable[MarkedFrame],
         rate: float,
         engine: Engine,
         *,
@@ -170,36 +170,29 @@ class PoseStages:
 
         Frames are black by then, so that those that wait take no memory. Somebody who is missing for a moment is put
         back in (see `gaps`); after a cut or a gap everybody is new. rate: frames per second, about. engine: runs the
-        networks. video: whose frames they are, from its start, where boxes come from a folder. is_live: take what is
-        there rather than wait for a full batch. What goes wrong on the way is raised after the last frame before it.
+        networks. video: whose frames they are, from its start, where boxes come from a folder. is_live: do not
+        wait for a full batch. What goes wrong on the way is raised after the last frame before it.
         """
-        failure = Failure()
         find = self._find
         if self.boxes is not None:
             find = partial(self._estimate, BoxesDetector(boxes_of(self.boxes, video)))
-        failure = Failure()
-        room = 0 if is_live else _MOST_WAITING[self._kind]
-        marked = engine.ahead("scene cuts", mark_cuts(failure.after(frames)), room, lambda one: one[0].image.nbytes)
-        tracked = self._tracked(self._found(marked, find, engine, is_live), Tracker(rate))
-        yield from fill_gaps(failure.after(tracked), _LONGEST_GAP)
-        failure.check()
+        return fill_gaps(self._tracked(self._found(marked, find, engine, is_live), Tracker(rate)), _LONGEST_GAP)
 
     def _found(
-        self, marked: Ahead[tuple[Frame, bool]], find: Run, engine: Engine, is_live: bool
+        self, marked: Iterable[MarkedFrame], find: Run, engine: Engine, is_live: bool
     ) -> Iterator[tuple[Frame, bool, Detections]]:
         """The same with the people in it; networks have a batch to do while the one before is looked at."""
-        size, most = 0, batch_size(self.device)
-        room = _MOST_TOGETHER[self._kind]
-        in_flight: deque[tuple[list[tuple[Frame, bool]], Future]] = deque()
-        while batch := (marked.take(max(1, size)) if is_live else list(islice(marked, max(1, size)))):
+        most = 1 if is_live else batch_size(self.device)
+        in_flight: deque[tuple[list[MarkedFrame], Future]] = deque()
+        failure = Failure()
+        for batch in _batches(failure.after(marked), most, _MOST_TOGETHER[self._kind]):
             frames = [frame for frame, _ in batch]
             in_flight.append((batch, engine.submit(NETWORKS, "detection and poses", find, frames, most)))
-            # The first batch, of one frame, tells how large they are.
-            size = size or max(1, min(most, int(room // frames[0].image.nbytes)))
             while len(in_flight) >= (1 if is_live else _IN_FLIGHT):
                 yield from _answered(*in_flight.popleft(), engine)
         for batch, future in in_flight:
             yield from _answered(batch, future, engine)
+        failure.check()
 
     def _find(self, frames: list[Frame]) -> list[Detections]:
         return self._estimate(self.detector, frames)
@@ -215,9 +208,18 @@ class PoseStages:
             yield frame.blank(), ids, found
 
 
-def _answered(
-    batch: list[tuple[Frame, bool]], future: Future, engine: Engine
-) -> Iterator[tuple[Frame, bool, Detections]]:
+def _batches(marked: Iterable[MarkedFrame], most: int, most_bytes: float) -> Iterator[list[MarkedFrame]]:
+    batch: list[MarkedFrame] = []
+    for one in marked:
+        batch.append(one)
+        if len(batch) == most or (len(batch) + 1) * one[0].image.nbytes > most_bytes:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _answered(batch: list[MarkedFrame], future: Future, engine: Engine) -> Iterator[tuple[Frame, bool, Detections]]:
     for (frame, new_scene), found in zip(batch, engine.result(future), strict=True):
         yield frame, new_scene, found
 
@@ -266,7 +268,12 @@ def extract_poses(
     return smooth(poses.sequence(0.0, video.end, chosen), stages.smoothing)
 
 
-def _size_of(indexed: IndexedPicture) -> float:
+def _size_of_frame(marked: MarkedFrame) -> float:
+    """Bytes."""
+    return marked[0].image.nbytes
+
+
+def _size_of_picture(indexed: IndexedPicture) -> float:
     """Bytes, about."""
     picture = indexed[1].picture
     return 0 if picture is None else 1.5 * picture.width * picture.height

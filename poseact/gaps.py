@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from .detect import Detections
+from .failure import Failure
 from .video import Frame
 
 # A frame, who is who in it (as `Tracker.update` tells), and everybody found in it.
@@ -26,7 +27,8 @@ def fill_gaps(tracked: Iterable[Tracked], longest: float) -> Iterator[Tracked]:
     up to `longest` seconds late.
     """
     waiting: deque[Tracked] = deque()
-    for new in tracked:
+    failure = Failure()
+    for new in failure.after(tracked):
         while waiting and waiting[0][0].time < new[0].time - longest - 1e-6:
             yield waiting.popleft()
         waiting.append(new)
@@ -35,6 +37,7 @@ def fill_gaps(tracked: Iterable[Tracked], longest: float) -> Iterator[Tracked]:
                 if track_id >= 0:
                     _fill(waiting, int(track_id), row)
     yield from waiting
+    failure.check()
 
 
 def _fill(waiting: deque[Tracked], track_id: int, row: int) -> None:

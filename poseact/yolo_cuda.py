@@ -63,6 +63,7 @@ class _Slot:
     def __init__(self, pictures: Tensor, found: tuple[Tensor, Tensor]):
         pinned = pictures.is_cuda
         self.pictures = torch.empty(pictures.shape, dtype=torch.uint8, pin_memory=pinned)
+        self.places = self.pictures.numpy()
         self.found = [torch.empty(part.shape, pin_memory=pinned) for part in found]
         self.done = torch.cuda.Event() if pinned else None
 
@@ -86,8 +87,8 @@ class _Steps:
         must be called before `_SLOTS` more are begun."""
         slot = self._slots[0]
         self._slots.rotate()
-        for place, picture in zip(slot.pictures, pictures, strict=False):
-            place.copy_(torch.from_numpy(np.require(picture, requirements="W")))
+        for place, picture in zip(slot.places, pictures, strict=False):
+            np.copyto(place, picture)
         self.pictures[: len(pictures)].copy_(slot.pictures[: len(pictures)], non_blocking=True)
         if self.graph is None:
             self.found = self._compute()

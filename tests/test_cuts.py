@@ -5,6 +5,7 @@ import pytest
 
 from poseact.cuts import mark_cuts
 from poseact.detect import Detections
+from poseact.engine import Engine
 from poseact.extract import PoseStages
 from poseact.skeleton import COCO17
 from poseact.video import Frame, Video
@@ -86,7 +87,8 @@ class Estimate:
 def test_a_person_after_a_cut_is_a_new_one():
     stages = PoseStages(standing, Estimate(), device="cpu")
     frames = frames_of(shot(KITCHEN, 9), shot(STREET, 8), shot(KITCHEN, 7))
-    ids = [ids.tolist() for _, ids, _ in stages.track(frames, 25)]
+    with Engine() as engine:
+        ids = [ids.tolist() for _, ids, _ in stages.track(mark_cuts(frames), 25, engine)]
     assert ids == [[1]] * 9 + [[2]] * 8 + [[3]] * 7
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from poseact import Options, Pipeline
 from poseact.cli import app
+from poseact.cuts import mark_cuts
 from poseact.detect import Detections
 from poseact.engine import Engine
 from poseact.errors import InputError, OutputError, StalledError, UsageError
@@ -232,6 +233,6 @@ def test_memory_stays_in_bounds_when_the_pictures_are_large_and_the_detector_slo
 
     stages = PoseStages(detect, Actors(), device="cpu")
     with Engine() as engine:
-        read = engine.ahead("decoding", frames(), 32e6, lambda frame: frame.image.nbytes)
+        read = engine.ahead("decoding", mark_cuts(frames()), 32e6, lambda marked: marked[0].image.nbytes)
         assert len(list(stages.track(read, 60.0, engine))) == 40
     assert max(most) <= 14, "350 MB"

@@ -116,8 +116,8 @@ PoseRate = Annotated[
     typer.Option(
         "--pose-fps",
         metavar="F|all",
-        help="Estimate poses in no more than F frames a second; all: up to 30 in a video of 30, twice the work.",
-        show_default="15",
+        help="Estimate poses in no more than F frames a second; all: in every frame that is of use.",
+        show_default="20",
         rich_help_panel="Speed",
     ),
 ]

@@ -27,7 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from draw_actions import FPS, SIZE, Actor, Colours, Scene, draw_person, project, render, times_of, write_video
 from motions import MOTIONS, Posture, walk
 
+from poseact.cuts import mark_cuts
 from poseact.detect import Detections
+from poseact.engine import Engine
 from poseact.extract import PoseStages
 from poseact.poses import PoseSequence
 from poseact.skeleton import COCO17
@@ -184,10 +186,10 @@ def tracked(path: Path, every: int) -> PoseSequence:
     """What the product's chain makes of a clip at every so-manieth frame."""
     recorded = Recorded(path.with_suffix(".npz"))
     stages = PoseStages(recorded.detect, recorded, device="cpu")
-    with Video(path) as video:
+    with Video(path) as video, Engine() as engine:
         frames: Iterator[Frame] = (frame for frame in video.frames() if frame.index % every == 0)
         poses = TrackedPoses(COCO17, SIZE)
-        for frame, ids, found in stages.track(frames, FPS / every):
+        for frame, ids, found in stages.track(mark_cuts(frames), FPS / every, engine):
             poses.add(frame.time, ids, found)
     return poses.sequence(0.0, SECONDS)
 

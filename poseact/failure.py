@@ -1,0 +1,33 @@
+"""What goes wrong before a stage, while the stage still holds something good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Failure:
+    """Lets a stage that holds items back hand them on before it tells what went wrong with those to come.
+
+    failure = Failure()
+    for item in failure.after(items): ...
+    yield from waiting
+    failure.check()
+    """
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+
+    def after(self, items: Iterable[T]) -> Iterator[T]:
+        """The same items; where they fail, they end."""
+        try:
+            yield from items
+        except Exception as error:
+            self._error = error
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._error is not None:
+            raise self._error
