@@ -134,14 +134,14 @@ class PoseStages:
         start: float | None = None,
         end: float | None = None,
         wanted: Callable[[float], bool] | None = None,
-    ) -> Iterator[Ahead[MarkedFrame]]:
-        """The frames of a video, see `Video.frames`, decoded in one thread, converted and looked at for scene cuts in
-        another; of a live one, without a queue in which they would grow old."""
+    ) -> Iterator[Ahead[Frame]]:
+        """The frames of a video, see `Video.frames`, decoded in one thread and converted in another; of a live one,
+        without a queue in which they would grow old."""
         room = 0 if video.is_live else _MOST_WAITING[self._kind]
         # How long to wait for a camera or a pipe is not for us to say.
         pulse = (lambda: video.position) if isinstance(video.path, Path) else time.monotonic
-        pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of_picture, pulse)
-        frames = engine.ahead("RGB and scene cuts", mark_cuts(video.converted(pictures)), room, _size_of_frame)
+        pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of, pulse)
+        frames = engine.ahead("conversion to RGB", video.converted(pictures), room, lambda frame: frame.image.nbytes)
         try:
             yield frames
         finally:
@@ -159,7 +159,7 @@ class PoseStages:
 
     def track(
         self,
-        marked: Iterable[MarkedFrame],
+        frames: Iterable[Frame],
         rate: float,
         engine: Engine,
         *,
@@ -176,7 +176,8 @@ class PoseStages:
         find = self._find
         if self.boxes is not None:
             find = partial(self._estimate, BoxesDetector(boxes_of(self.boxes, video)))
-        return fill_gaps(self._tracked(self._found(marked, find, engine, is_live), Tracker(rate)), _LONGEST_GAP)
+        found = self._found(mark_cuts(frames), find, engine, is_live)
+        return fill_gaps(self._tracked(found, Tracker(rate)), _LONGEST_GAP)
 
     def _found(
         self, marked: Iterable[MarkedFrame], find: Run, engine: Engine, is_live: bool
@@ -268,12 +269,7 @@ def extract_poses(
     return smooth(poses.sequence(0.0, video.end, chosen), stages.smoothing)
 
 
-def _size_of_frame(marked: MarkedFrame) -> float:
-    """Bytes."""
-    return marked[0].image.nbytes
-
-
-def _size_of_picture(indexed: IndexedPicture) -> float:
+def _size_of(indexed: IndexedPicture) -> float:
     """Bytes, about."""
     picture = indexed[1].picture
     return 0 if picture is None else 1.5 * picture.width * picture.height

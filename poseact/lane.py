@@ -15,7 +15,6 @@ import numpy as np
 from .bundle import BundleInfo
 from .classifier import Clip
 from .clips import ClipLabel, LabelScore
-from .cuts import MarkedFrame
 from .detect import Detections
 from .engine import Ahead, Engine
 from .extract import PoseStages, Progress
@@ -26,7 +25,7 @@ from .sampling import FramePlan, FrameThinner, Window
 from .skeleton import Layout
 from .smoothing import smooth
 from .track import TrackedPoses, presence, prominence
-from .video import Video
+from .video import Frame, Video
 
 # Somebody counts as a person of the clip from this share of its frames on.
 _LEAST_PRESENCE = 0.25
@@ -128,7 +127,7 @@ class Lane:
             yield from self._requests(frames, plan.rate, announced_end, on_progress)
 
     def _requests(
-        self, frames: Ahead[MarkedFrame], rate: float, announced_end: float | None, on_progress: Progress | None
+        self, frames: Ahead[Frame], rate: float, announced_end: float | None, on_progress: Progress | None
     ) -> Iterator[ClipRequest]:
         video, start = self.video, self._start
         tracked = self.stages.track(frames, rate, self.engine, video=video.path, is_live=video.is_live)

@@ -14,8 +14,8 @@ from .sampling import FrameThinner
 
 # A window or stride shorter than a frame is a slip of the keyboard.
 _SHORTEST = 0.01
-# Frames a second that poses are estimated in, unless told otherwise: two of three of the usual 30. Fewer cost no top-1 on
-# drawn clips down to 15, but make walking look like running (tests/benchmarks/pose_rates.py).
+# Frames a second that poses are estimated in, unless told otherwise: two of three of the usual 30. Down to 15 fewer
+# cost no top-1 on drawn clips, but make walking look like running (tests/benchmarks/pose_rates.py).
 DEFAULT_RATE = 20.0
 
 

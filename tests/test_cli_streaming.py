@@ -100,7 +100,7 @@ def test_a_profile_names_the_stages_and_the_one_that_limits(clip):  # noqa: F811
     code, out, err = run("predict", clip, "--fast", "--profile")
     assert code == 0
     assert len(rows(out)) == 1
-    for stage in ("decoding", "RGB and scene cuts", "detection and poses", "people and clips"):
+    for stage in ("decoding", "conversion to RGB", "detection and poses", "people and clips"):
         assert stage in err
     assert "limits: it works" in err
 

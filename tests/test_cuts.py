@@ -88,7 +88,7 @@ def test_a_person_after_a_cut_is_a_new_one():
     stages = PoseStages(standing, Estimate(), device="cpu")
     frames = frames_of(shot(KITCHEN, 9), shot(STREET, 8), shot(KITCHEN, 7))
     with Engine() as engine:
-        ids = [ids.tolist() for _, ids, _ in stages.track(mark_cuts(frames), 25, engine)]
+        ids = [ids.tolist() for _, ids, _ in stages.track(frames, 25, engine)]
     assert ids == [[1]] * 9 + [[2]] * 8 + [[3]] * 7
 
 

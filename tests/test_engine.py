@@ -66,7 +66,7 @@ def test_an_error_comes_after_the_last_good_item_and_through_all_stages():
         upstream = engine.ahead("numbers", numbers(), 1)
         copies = engine.ahead("copies", (number for number in upstream), 1)
         with pytest.raises(KeyError, match="never sees"):
-            got.extend(iter(lambda: got.append(next(copies)), 0))
+            list(map(got.append, copies))
     assert got == [1, 2]
     assert not threads_of_poseact()
 

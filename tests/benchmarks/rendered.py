@@ -32,7 +32,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from draw_actions import write_video
 from draw_poses import placed, random_look, render_poses
 
-from poseact.cuts import mark_cuts
 from poseact.engine import Engine
 from poseact.extract import PoseStages
 from poseact.poses import Annotation, PoseFile, PoseSequence, load_poses, save_poses
@@ -124,7 +123,7 @@ def estimated(images: Iterator[np.ndarray], n_frames: int, stages: PoseStages) -
     frames = [Frame(image, i, i / FPS) for i, image in enumerate(images) if i in wanted]
     poses = TrackedPoses(stages.pose.layout, frames[0].image.shape[:2])
     with Engine() as engine:
-        for frame, ids, found in stages.track(mark_cuts(frames), FPS * len(wanted) / n_frames, engine):
+        for frame, ids, found in stages.track(frames, FPS * len(wanted) / n_frames, engine):
             poses.add(frame.time, ids, found)
     return poses.sequence(0.0, n_frames / FPS), wanted
 

@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from draw_actions import FPS, SIZE, Actor, Colours, Scene, draw_person, project, render, times_of, write_video
 from motions import MOTIONS, Posture, walk
 
-from poseact.cuts import mark_cuts
 from poseact.detect import Detections
 from poseact.engine import Engine
 from poseact.extract import PoseStages
@@ -189,7 +188,7 @@ def tracked(path: Path, every: int) -> PoseSequence:
     with Video(path) as video, Engine() as engine:
         frames: Iterator[Frame] = (frame for frame in video.frames() if frame.index % every == 0)
         poses = TrackedPoses(COCO17, SIZE)
-        for frame, ids, found in stages.track(mark_cuts(frames), FPS / every, engine):
+        for frame, ids, found in stages.track(frames, FPS / every, engine):
             poses.add(frame.time, ids, found)
     return poses.sequence(0.0, SECONDS)
 
