@@ -35,10 +35,8 @@ log = logging.getLogger(__name__)
 
 # Clips that may wait for their labels, where only one video is worked on.
 _CLIPS_WAITING = 8
-# Videos that go through the chain at a time. More than one makes the batches of a GPU full; a CPU is busy with one.
-_AT_ONCE = {"cpu": 1, "mps": 2, "cuda": 8}
 # From so many cores on a processor decodes faster than a GPU's decoder (962 against 457 frames/s of 1080p H.264 on 16
-# cores beside an H100, tests/benchmarks/decoding.py).
+# cores beside an H100).
 _CORES_THAT_FEED_A_GPU = 8
 # The thread of the classifier, where it does not share that of the other networks.
 _CLASSIFIER = "classifier"
@@ -118,15 +116,15 @@ class Pipeline:
         sources: Sequence[str | Path],
         on_progress: SourceProgress | None = None,
         on_error: Callable[[int, InputError], None] | None = None,
-        at_once: int | None = None,
+        at_once: int = 1,
     ) -> Generator[ClipLabel, None, None]:
         """Label several videos or pose files. Labels come video by video, in the order of the sources, though several
         are worked on at once.
 
-        at_once: how many; None: as many as suit the device. on_progress: is told which of the sources is meant, and
-        what `Progress` is; from any thread. on_error: told what cannot be read, which is then left out; None: raised.
+        at_once: how many; they share the networks, and what is left of one video fills the batches of another.
+        on_progress: is told which of the sources is meant, and what `Progress` is; from any thread. on_error: told what
+        cannot be read, which is then left out; None: raised.
         """
-        at_once = _AT_ONCE[self._kind] if at_once is None else at_once
         if at_once < 1:
             raise UsageError(f"at least 1 video must be worked on at a time, got {at_once}")
         with Engine(self.options.patience) as engine:

@@ -130,14 +130,7 @@ Realtime = Annotated[
     typer.Option("--realtime", help="Drop frames rather than fall behind; cameras always do.", rich_help_panel="Speed"),
 ]
 AtOnce = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Work on so many videos at a time.",
-        show_default="8 on a GPU, else 1",
-        rich_help_panel="Speed",
-    ),
+    int, typer.Option(metavar="N", min=1, help="Work on so many videos at a time.", rich_help_panel="Speed")
 ]
 Profile = Annotated[
     bool,
@@ -174,7 +167,7 @@ def predict(
     pose_fps: PoseRate = None,
     sampling: SamplingName = Sampling.sparse,
     realtime: Realtime = False,
-    at_once: AtOnce = None,
+    at_once: AtOnce = 1,
     profile: Profile = False,
     per_person: PerPerson = False,
     top_k: TopK = 5,
@@ -320,7 +313,7 @@ def _label_all(
     sink: Sink,
     rule: SegmentRule | None,
     wanted: frozenset[str] | None,
-    at_once: int | None,
+    at_once: int,
     quiet: bool,
 ) -> int:
     """Label the videos; returns how many could not be read, unless that is all of them."""
