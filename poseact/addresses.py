@@ -25,7 +25,8 @@ _OPTIONS = {
     "http": {"reconnect": "1", "reconnect_delay_max": "30"},
     "https": {"reconnect": "1", "reconnect_delay_max": "30"},
 }
-_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|token|key|secret|auth|sig)[^=&]*=)[^&#]*", re.IGNORECASE)
+# Some cameras want it in the path: /user=admin_password=12345_channel=1.sdp
+_SECRET = re.compile(r"((?:pass|pwd|psw|token|key|secret|auth|sig)[^=&?/#]*=)[^&#]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,8 @@ def _camera(number: int) -> Address:
 
 def _windows_camera(number: int) -> str:
     """DirectShow knows cameras by name only."""
-    try:
-        from av.device import enumerate_input_devices
-    except ImportError as error:
-        raise InputError(f"camera {number} cannot be looked up with this PyAV; install av 17 or newer") from error
+    from av.device import enumerate_input_devices
+
     cameras = [device.name for device in enumerate_input_devices("dshow") if "video" in device.media_types]
     if number >= len(cameras):
         raise InputError(f"there is no camera {number}; found: {', '.join(cameras) or 'none'}")

@@ -100,6 +100,11 @@ class Decoder:
             lookahead = Lookahead(self._seconds_from_origin, wanted)
         yield from self._timed(lookahead)
 
+    @property
+    def has_size(self) -> bool:
+        """Whether the source told how many bytes it has, which nothing live can."""
+        return bool(self.container.size > 0)
+
     def close(self) -> None:
         self.container.close()
 

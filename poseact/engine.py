@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -49,8 +50,9 @@ class Engine:
             threads: list[Ahead | NetworkThread] = [*self._aheads, *self._networks.values()]
         for thread in threads:
             thread.stop()
+        end = time.monotonic() + LAST_WORDS
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, end - time.monotonic()))
 
     def ahead(
         self,
@@ -89,8 +91,9 @@ class Engine:
                     return future.result(_GLANCE)
                 except NotYet:
                     if future.done():
-                        raise  # it is the network's own
-                    self.watch.check()
+                        return future.result()  # it came just now, or the timeout is the network's own
+                    # Nothing else can hold it up.
+                    self.watch.check([name for networks in self._networks.values() for name in networks.stages])
 
 
 class Ahead(Generic[T]):
@@ -134,9 +137,9 @@ class Ahead(Generic[T]):
             self._ready.clear()
             self._changed.notify_all()
 
-    def join(self) -> None:
+    def join(self, seconds: float = LAST_WORDS) -> None:
         """Wait for the thread to end, but not for one that hangs."""
-        self._thread.join(LAST_WORDS)
+        self._thread.join(seconds)
 
     def _wait_for_more(self) -> None:
         with doing("starved"):

@@ -35,8 +35,8 @@ from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, complete_mode, resolve, sha256
 log = logging.getLogger(__name__)
 
 # Pictures that wait between two stages, and that go through a network together, have at most so many bytes.
-_MOST_WAITING = {"cpu": 32e6, "mps": 64e6, "cuda": 256e6}
-_MOST_TOGETHER = {"cpu": 64e6, "mps": 128e6, "cuda": 512e6}
+_MOST_WAITING = {"cpu": 32e6, "mps": 64e6, "cuda": 128e6}
+_MOST_TOGETHER = {"cpu": 64e6, "mps": 128e6, "cuda": 256e6}
 # Batches of one video that are with the networks at a time, so that these need not wait for the tracker.
 _IN_FLIGHT = 2
 # Somebody who is not found is put back in between sightings that are no further apart than this, in seconds.
@@ -141,15 +141,16 @@ class PoseStages:
         # How long to wait for a camera or a pipe is not for us to say.
         pulse = (lambda: video.position) if isinstance(video.path, Path) else time.monotonic
         pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of, pulse)
-        frames = engine.ahead("conversion to RGB", video.converted(pictures), room, lambda frame: frame.image.nbytes)
         try:
-            yield frames
+            yield engine.ahead("conversion to RGB", video.converted(pictures), room, lambda frame: frame.image.nbytes)
         finally:
-            # A video must not be closed while it is read.
-            for ahead in (frames, pictures):
-                ahead.stop()
-            for ahead in (frames, pictures):
-                ahead.join()
+            # A file must not be closed while it is read; to wait for a live source ends only when that is closed.
+            pictures.stop()
+            if video.is_live:
+                video.close()
+            pictures.join()
+            if not (pictures.is_over or video.is_live):
+                video.leave_open()
 
     @property
     def leaves_torch_alone(self) -> bool:

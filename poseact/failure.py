@@ -15,16 +15,19 @@ class Failure:
     for item in failure.after(items): ...
     yield from waiting
     failure.check()
+
+    also: what it does so for beside every Exception.
     """
 
-    def __init__(self) -> None:
-        self._error: Exception | None = None
+    def __init__(self, also: type[BaseException] = Exception) -> None:
+        self._held_back = (Exception, also)
+        self._error: BaseException | None = None
 
     def after(self, items: Iterable[T]) -> Iterator[T]:
         """The same items; where they fail, they end."""
         try:
             yield from items
-        except Exception as error:
+        except self._held_back as error:
             self._error = error
 
     def check(self) -> None:

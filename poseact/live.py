@@ -81,7 +81,7 @@ def open_address(
 
     def stream() -> Feed:
         decoder = again()
-        if decoder.announced_end is None:
+        if decoder.announced_end is None and not decoder.has_size:
             return Reconnecting(address.name, decoder, again, stopped, patience, first_wait)
         return Playback(decoder, stopped) if realtime else decoder
 
@@ -140,6 +140,8 @@ class Reconnecting:
         last picture."""
         why = self._why_lost()
         log.info("lost %s (%s)", self.name, why)
+        # One that hangs up at once each time must not be asked without end.
+        self._stopped.wait(self._first_wait)
         attempts = Retrying(
             retry=retry_if_exception_type(InputError),
             wait=wait_exponential(multiplier=self._first_wait, max=_LONGEST_WAIT),

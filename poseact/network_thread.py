@@ -41,6 +41,11 @@ class NetworkThread:
         self._is_stopped = False
         self._thread: threading.Thread | None = None
 
+    @property
+    def stages(self) -> list[str]:
+        """The names of the stages that it is."""
+        return list(self._stages)
+
     def submit(self, name: str, run: Run, items: Sequence[Any], most: int) -> Future:
         """A future of the list of what `run` answers to the items.
 
@@ -70,10 +75,10 @@ class NetworkThread:
             self._requests.clear()
             self._changed.notify()
 
-    def join(self) -> None:
+    def join(self, seconds: float = LAST_WORDS) -> None:
         """Wait for the thread to end, but not for one that hangs."""
         if self._thread is not None:
-            self._thread.join(LAST_WORDS)
+            self._thread.join(seconds)
 
     def _serve(self) -> None:
         while True:

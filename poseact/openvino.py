@@ -94,8 +94,8 @@ def keep(key: str, model: Any, about: dict[str, Any]) -> None:
                 archive.writestr(_ABOUT, json.dumps(about))
                 archive.write(xml, _XML)
                 archive.write(weights, _BIN)
-    except OSError as error:
-        log.info("%s cannot be written (%s), so the network is converted each time", path, error.strerror)
+    except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of OpenVINO's
+        log.info("%s cannot be written (%s), so the network is converted each time", path, first_line(error))
 
 
 def kept(key: str) -> tuple[Any, dict[str, Any]] | None:
@@ -134,7 +134,12 @@ class Network:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "ENABLE_CPU_PINNING": False,  # a core is shared with those who decode
         }
-        compiled = _core().compile_model(model, "CPU", settings)
+        try:
+            compiled = _core().compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise ModelError(
+                f"OpenVINO cannot run the network on this processor ({first_line(error)}); choose the native backend"
+            ) from error
         count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [compiled.create_infer_request() for _ in range(count)]
 

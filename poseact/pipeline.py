@@ -28,15 +28,15 @@ from .poses import PoseSequence, is_pose_file, load_poses
 from .sampling import Window
 from .smoothing import smooth
 from .video import open_video
-from .watch import Watch
+from .watch import Watch, doing
 from .zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE, resolve_all
 
 log = logging.getLogger(__name__)
 
 # Clips that may wait for their labels, where only one video is worked on.
 _CLIPS_WAITING = 8
-# From so many cores on a processor decodes faster than a GPU's decoder (962 against 457 frames/s of 1080p H.264 on 16
-# cores beside an H100).
+# From so many cores on a processor decodes faster than a GPU's decoder: 1080p H.264 beside an H100 at 670 frames/s on 4
+# threads and 1101 on 8, by NVDEC at 656 (tests/benchmarks/decoding.py).
 _CORES_THAT_FEED_A_GPU = 8
 # The thread of the classifier, where it does not share that of the other networks.
 _CLASSIFIER = "classifier"
@@ -129,6 +129,8 @@ class Pipeline:
         """
         if at_once < 1:
             raise UsageError(f"at least 1 video must be worked on at a time, got {at_once}")
+        at_once = min(at_once, max(1, len(sources)))
+        _ = self.classifier  # before several threads ask for it
         with Engine(self.options.patience) as engine:
             self.watch = engine.watch
             self.latencies.clear()
@@ -144,6 +146,7 @@ class Pipeline:
                 except InputError as error:
                     if on_error is None:
                         raise
+                    requests.stop()
                     on_error(which, error)
 
     @property
@@ -171,7 +174,7 @@ class Pipeline:
         with open_video(source, realtime=self.options.realtime, device=self._decodes_on()) as video:
             if video.is_live and not is_alone:
                 name = readable(video.path)
-                raise UsageError(f"{name} does not end, so it must be the only source; run poseact for each")
+                raise UsageError(f"{name} is watched live, so it must be the only source; run poseact for each")
             lane = Lane(video, self.stages, self.window, self.classifier.info, self.options, engine)
             yield from lane.requests(on_progress)
             warn_of_damage(video)
@@ -270,5 +273,9 @@ class _Turns:
         self._free = threading.Semaphore(at_once)
 
     def take(self, requests: Iterator[ClipRequest]) -> Iterator[ClipRequest]:
-        with self._free:
+        with doing("starved"):  # or else the watch would take a long wait for a stage that hangs
+            self._free.acquire()
+        try:
             yield from requests
+        finally:
+            self._free.release()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from .clips import ClipLabel, LabelScore
 from .errors import UsageError
+from .failure import Failure
 
 # Seconds that float arithmetic may be off by.
 _SLACK = 1e-6
@@ -42,6 +43,7 @@ def merge_segments(clips: Iterable[ClipLabel], rule: SegmentRule | None = None) 
     interrupts one (see `SegmentRule`).
     A segment is a ClipLabel: clip is its number in its source, score the mean of its label's probability over time,
     top that of all labels (0 where a clip does not list one), persons the most of any of its clips.
+    What goes wrong with the clips, Ctrl-C included, is raised after the segments that were begun.
 
     stride 1, length 2, labels a a b b: clips [0, 2) [1, 3) [2, 4) [3, 5) -> a [0, 2.5), b [2.5, 5).
     """
@@ -49,8 +51,9 @@ def merge_segments(clips: Iterable[ClipLabel], rule: SegmentRule | None = None) 
     people: dict[int | None, _Person] = {}
     before: ClipLabel | None = None
     count = 0
-    for clip in clips:
-        if before is not None and (clip.source != before.source or clip.clip < before.clip):
+    failure = Failure(also=KeyboardInterrupt)  # which is how a live source is ended
+    for clip in failure.after(clips):
+        if before is not None and _begins_anew(clip, before, people):
             yield from _numbered(_ended(people, None), count)
             count = 0
         before = clip
@@ -58,6 +61,14 @@ def merge_segments(clips: Iterable[ClipLabel], rule: SegmentRule | None = None) 
             yield replace(segment, clip=count)
             count += 1
     yield from _numbered(_ended(people, None), count)
+    failure.check()
+
+
+def _begins_anew(clip: ClipLabel, before: ClipLabel, people: dict[int | None, _Person]) -> bool:
+    """Whether a clip is of another source than the one before it, be it one of the same name."""
+    if clip.source != before.source or clip.clip < before.clip:
+        return True
+    return clip.person in people and people[clip.person].was_in(clip.clip)
 
 
 def _numbered(segments: list[ClipLabel], first: int) -> Iterator[ClipLabel]:
@@ -83,6 +94,10 @@ class _Person:
     def is_over(self, now: float) -> bool:
         """Whether nothing that starts at `now` seconds or later can go on with the segment."""
         return self._last is not None and now > self._last.end + self._rule.patience + _SLACK
+
+    def was_in(self, clip: int) -> bool:
+        """Whether the last clip had this number."""
+        return self._last is not None and self._last.clip == clip
 
     def add(self, clip: ClipLabel) -> list[ClipLabel]:
         """Returns the segments that are finished by this clip."""

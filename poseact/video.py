@@ -71,6 +71,7 @@ class Video:
         # Where reading is by now, in seconds, be it before the part that is wanted.
         self.position = 0.0
         self._rgb = RgbConverter()
+        self._is_held = False
 
     def __enter__(self) -> Video:
         return self
@@ -80,7 +81,12 @@ class Video:
 
     def close(self) -> None:
         """Let go of the source. For a file or a video on the web not while another thread reads `frames`."""
-        self._feed.close()
+        if not self._is_held:
+            self._feed.close()
+
+    def leave_open(self) -> None:
+        """Never close it, since a thread hangs in reading it, which FFmpeg would not survive."""
+        self._is_held = True
 
     @property
     def decode_errors(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -17,18 +17,25 @@ State = Literal["working", "starved", "blocked", "waiting"]
 _here = threading.local()
 # Seconds that who takes from the last stage waits longer than the stages themselves.
 _GRACE = 2.0
+# Who waits looks at the stages more than once a second. If for so many nobody did, the process may have been stopped
+# (Ctrl-Z), and with it the stages; they are then given all their time again.
+_UNWATCHED = 5.0
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """items: that were done. working, starved, blocked, waiting: seconds in each `State`; threads: that were there."""
+    """items: that were done. working, starved, blocked, waiting: seconds in each `State`, of all threads of that name;
+    lived: in all."""
 
     items: int = 0
     working: float = 0.0
     starved: float = 0.0
     blocked: float = 0.0
     waiting: float = 0.0
-    threads: int = 0
+
+    @property
+    def lived(self) -> float:
+        return self.working + self.starved + self.blocked + self.waiting
 
     def plus(self, stage: Stage) -> StageTimes:
         seconds = stage.seconds
@@ -38,7 +45,6 @@ class StageTimes:
             self.starved + seconds["starved"],
             self.blocked + seconds["blocked"],
             self.waiting + seconds["waiting"],
-            self.threads + 1,
         )
 
 
@@ -76,6 +82,10 @@ class Stage:
         self.items += items
         self._alive = time.monotonic()
 
+    def revive(self) -> None:
+        """Let its silence begin now."""
+        self._alive = time.monotonic()
+
     def end(self) -> None:
         self.enter("starved")
         self.is_over = True
@@ -94,7 +104,7 @@ class Watch:
 
     def __init__(self, patience: float):
         self.patience = patience
-        self._started = time.monotonic()
+        self._started = self._checked = time.monotonic()
         self._running: list[Stage] = []
         self._done: dict[str, StageTimes] = {}
         self._lock = threading.Lock()
@@ -121,14 +131,17 @@ class Watch:
         """Since the chain began."""
         return time.monotonic() - self._started
 
-    def check(self) -> None:
-        """Raises StalledError if a stage has worked on one thing for too long.
+    def check(self, only: Container[str] | None = None) -> None:
+        """Raises StalledError if a stage has worked on one thing for too long. only: names of those that matter.
 
         Stages learn of it first, so that they can still hand on what they have.
         """
         patience = self.patience if getattr(_here, "stage", None) is not None else self.patience + _GRACE
+        before, self._checked = self._checked, time.monotonic()
         for stage in self._running:
-            if stage.silent_for() > patience:
+            if self._checked - before > _UNWATCHED:
+                stage.revive()
+            if (only is None or stage.name in only) and stage.silent_for() > patience:
                 raise StalledError(
                     f"{stage.name} has not got on for {self.patience:.0f} s and is given up; "
                     "if the machine or its disk is only that slow, use a smaller model or copy the video here first"

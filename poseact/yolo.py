@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
@@ -72,6 +73,8 @@ class Yolo:
         by_openvino = backend == "openvino" or (backend == "auto" and device == "cpu" and openvino.is_installed())
         finder = _with_openvino(weights, backend) if by_openvino else None
         self._finder = finder or _with_torch(_load(weights), device)
+        # Whoever loads the same weights shares this one, from whatever thread.
+        self._alone = Lock()
         self.runs_on, self.task = self._finder.runs_on, self._finder.task
         self.keypoint_shape = self._finder.keypoint_shape
         log.info("%s: runs on %s by way of %s", weights.name, device, self.runs_on)
@@ -81,7 +84,8 @@ class Yolo:
         as much as holds the picture, or the whole `square`. Except with the predictor, what is found in a picture does
         not depend on those beside it.
         """
-        return self._finder(images, size, square)
+        with self._alone:
+            return self._finder(images, size, square)
 
 
 def batch_size(device: str) -> int:
@@ -143,14 +147,19 @@ class _Direct:
         self.task, self.keypoint_shape = head.task, head.keypoint_shape
 
     def __call__(self, images: list[np.ndarray], size: int, square: bool) -> list[YoloResult]:
-        alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for index, image in enumerate(images):
-            alike[image.shape[:2]].append(index)
+        boxes = [fit(image.shape[:2], size, self.head.stride, square) for image in images]
+        seen = boxes
+        if square:
+            # Crops are of as many sizes, each of which would need a CUDA graph of its own.
+            images = [box.put(image) for image, box in zip(images, boxes, strict=True)]
+            seen = [fit(box.size, size, self.head.stride, square) for box in boxes]
+        alike: dict[Letterbox, list[int]] = defaultdict(list)
+        for index, box in enumerate(seen):
+            alike[box].append(index)
         results: dict[int, YoloResult] = {}
-        for (height, width), indices in alike.items():
-            box = fit((height, width), size, self.head.stride, square)
+        for box, indices in alike.items():
             for index, found in zip(indices, self.see([images[i] for i in indices], box), strict=True):
-                results[index] = self._result(found, box)
+                results[index] = self._result(found, boxes[index])
         return [results[index] for index in range(len(images))]
 
     def _result(self, found: Tensor, box: Letterbox) -> YoloResult:
@@ -170,23 +179,23 @@ def _with_openvino(weights: Path, backend: Backend) -> _Direct | None:
     from .yolo_net import Head, Undecoded, head_of
 
     key = openvino.key_of(sha256(weights), "yolo", "torch", "ultralytics")
-    if known := openvino.kept(key):
-        model, about = known
-        head = Head.of(about)
-    else:
-        loaded = _load(weights).model
-        found = head_of(loaded)
-        try:
+    known = openvino.kept(key)
+    try:
+        if known is not None:
+            model, head = known[0], Head.of(known[1])
+        else:
+            loaded = _load(weights).model
+            found = head_of(loaded)
             if found is None:
                 raise ModelError(f"{weights} has a head that OpenVINO is not prepared for; choose the torch backend")
             head, model = found, openvino.convert(Undecoded(loaded), (1, 3, 64, 96))
-        except ModelError as error:
-            if backend == "openvino":
-                raise
-            log.warning("%s", error)
-            return None
-        openvino.keep(key, model, asdict(head))
-    return _one_by_one("openvino", head, openvino.Network(model, exact=False))
+            openvino.keep(key, model, asdict(head))
+        return _one_by_one("openvino", head, openvino.Network(model, exact=False))
+    except ModelError as error:
+        if backend == "openvino":
+            raise
+        log.warning("%s", error)
+        return None
 
 
 def _with_torch(model: Any, device: str) -> _Predictor | _Direct:

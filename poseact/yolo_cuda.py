@@ -108,14 +108,13 @@ class _Steps:
         return [row[:n].clone() for row, n in zip(rows, sure, strict=False)]
 
     def _capture(self) -> torch.cuda.CUDAGraph:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            for _ in range(3):  # what is chosen and allocated at first use must not be in the graph
-                self.found = self._compute()
-            torch.cuda.current_stream().synchronize()
-            graph = torch.cuda.CUDAGraph()
-            # The classifier's thread may go on allocating meanwhile.
-            with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
-                self.found = self._compute()
+        for _ in range(3):  # what is chosen and allocated at first use must not be in the graph
+            self.found = self._compute()
+        torch.cuda.current_stream().synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # The classifier's thread may go on allocating meanwhile.
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+            self.found = self._compute()
         return graph
 
     def _compute(self) -> tuple[Tensor, Tensor]:

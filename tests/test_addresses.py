@@ -59,6 +59,8 @@ def test_streams(protocol):
         ("http://cam/live?channel=2&pwd=s3cret", "http://cam/live?channel=2&pwd=***"),
         ("http://cam/live?user=a&password=s3cret&x=1", "http://cam/live?user=a&password=***&x=1"),
         ("http://cam/live?access_token=s3cret", "http://cam/live?access_token=***"),
+        ("rtsp://cam/user=a_password=s3cret_channel=1.sdp", "rtsp://cam/user=a_password=***"),
+        ("http://cam/keys/a=1?psw=s3cret", "http://cam/keys/a=1?psw=***"),
     ],
 )
 def test_names_hold_no_passwords(url, name):

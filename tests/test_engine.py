@@ -2,6 +2,9 @@
 
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from poseact.engine import Engine
 from poseact.errors import StalledError
+from poseact.watch import Watch
 
 
 def threads_of_poseact():
@@ -127,6 +131,39 @@ def test_only_the_request_that_is_to_blame_fails():
         assert engine.result(futures[3]) == [0.5]
 
 
+def test_an_answer_that_comes_as_the_wait_for_it_ends_is_taken():
+    class Late(Future):
+        def result(self, timeout=None):
+            try:
+                return super().result(timeout)
+            except NotYet:
+                self.set_result("just now")
+                raise
+
+    with Engine() as engine:
+        assert engine.result(Late()) == "just now"
+
+
+def test_a_timeout_of_a_network_is_its_own():
+    def remote(items):
+        raise NotYet("the server does not answer")
+
+    with Engine() as engine, pytest.raises(NotYet, match="server"):
+        engine.result(engine.submit("networks", "remote", remote, [1], 1))
+
+
+def test_many_that_hang_are_waited_for_together():
+    forever = threading.Event()
+    try:
+        with Engine() as engine:
+            for _ in range(5):
+                engine.ahead("hanging", map(forever.wait, [30]), 1)
+            leaving = time.monotonic()
+        assert time.monotonic() - leaving < 4
+    finally:
+        forever.set()
+
+
 @pytest.mark.parametrize("where", ["stage", "network"])
 def test_a_stage_that_hangs_is_named(where):
     forever = threading.Event()
@@ -161,6 +198,23 @@ def test_a_stage_with_a_pulse_may_take_its_time():
 
     with Engine(0.4) as engine:
         assert next(engine.ahead("slow", slow(), 1, pulse=lambda: next(beats))) == "done"
+
+
+def test_a_process_that_was_stopped_for_a_while_does_not_hang(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("poseact.watch.time", SimpleNamespace(monotonic=lambda: now))
+    watch = Watch(patience=10)
+    watch.stage("reading tapes").enter("working")
+
+    def check_after(*pauses):
+        nonlocal now
+        for seconds in pauses:
+            now += seconds
+            watch.check()
+
+    check_after(*[1] * 9, 1000, *[1] * 9)
+    with pytest.raises(StalledError, match="reading tapes"):
+        check_after(*[1] * 5)
 
 
 def test_a_waiting_stage_is_not_a_hanging_one():

@@ -191,6 +191,20 @@ def test_one_of_several_videos_that_fails_costs_no_other_one(video, make_bundle,
         list(chain(make_bundle()).stream_all(sources))
 
 
+def test_a_video_that_waits_for_its_turn_does_not_hang(video, make_bundle, monkeypatch):
+    monkeypatch.setattr("poseact.watch._GRACE", 0.0)
+    actors = Actors((20, 100, NOSE, *ALWAYS))
+
+    def slow(frames):
+        time.sleep(0.01 * len(frames))  # longer for a video than the patience
+        return actors.detect(frames)
+
+    pipeline = chain(make_bundle(), slow, patience=0.7)
+    assert pipeline.classifier  # loaded now
+    found = list(pipeline.stream_all([str(video)] * 3, at_once=2))
+    assert len(found) == 3 * len({clip.clip for clip in found})
+
+
 def test_videos_at_once_share_batches_and_mix_nothing_up(make_bundle, tmp_path, draw_video, monkeypatch):
     """Each video shows another keypoint best; who got another video's frames would be labelled by that one."""
     videos = [draw_video(tmp_path / f"{n}.mp4", 60 + 10 * n, fps=25, size=(320 + 16 * n, 240)) for n in range(4)]

@@ -177,6 +177,24 @@ def test_a_recording_on_a_server_is_like_a_file(tmp_path, draw_video):
     assert all(np.array_equal(f.image, e.image) for f, e in zip(frames, expected, strict=True))
 
 
+def test_a_recording_that_does_not_tell_its_duration_is_read_once(server):
+    with open_address(address_of(server.url), **QUICK) as video:
+        assert video.announced_end is None
+        assert len(list(video.frames())) == 30
+    assert len(server.paths) == 1
+
+
+def test_a_stream_that_hangs_up_again_and_again_is_not_asked_without_end(server):
+    server.faults = [whole(server)] * 999
+    with open_address(address_of(server.url), **{**QUICK, "first_wait": 0.2}) as video:
+        began = time.monotonic()
+        for frame in video.frames():
+            if frame.index == 100:
+                break
+    assert time.monotonic() - began > 0.5
+    assert len(server.paths) <= 5
+
+
 def test_a_recording_whose_connection_breaks_off_was_cut(tmp_path, draw_video):
     server = FileServer(draw_video(tmp_path / "v.mkv", 200).read_bytes(), ranges=False)
     server.faults = [stall_after(len(server.body) // 2)]

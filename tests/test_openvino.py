@@ -146,6 +146,15 @@ def test_a_folder_that_cannot_be_written_to_is_no_error(installed, weights, home
     assert len(conversions) == 2
 
 
+def test_a_disk_that_is_full_is_no_error(installed, weights, home, monkeypatch):
+    def fill(model, xml, weights):
+        raise RuntimeError("basic_ios::clear: iostream error")  # as OpenVINO says it
+
+    monkeypatch.setattr("openvino.serialize", fill)
+    assert len(Yolo(weights, "cpu", "openvino")([PICTURE], 192)[0].boxes) > 0
+    assert not list(home.iterdir())
+
+
 def test_other_weights_or_versions_are_another_name(installed, monkeypatch):
     keys = {openvino.key_of("a", "yolo", "torch"), openvino.key_of("b", "yolo", "torch"), openvino.key_of("a", "yolo")}
     monkeypatch.setattr("poseact.openvino.metadata.version", lambda name: "9.9")

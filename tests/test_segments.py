@@ -275,3 +275,19 @@ def test_labels_are_chosen_by_name_or_alias():
         choose_labels(["Jumping Jack"], known, aliases)
     with pytest.raises(UsageError, match="it knows golf_swing, squat, jumping_jacks"):
         choose_labels(["xyz"], known, aliases)
+
+
+def test_sources_of_one_name_with_a_clip_each_are_not_merged():
+    assert drawn(merge_segments([clip(0, "a"), clip(0, "a")], PLAIN)) == [("a", 0, 2)] * 2
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_segment_that_was_begun_is_told_before_what_goes_wrong(error):
+    def until_something_happens():
+        yield from clips("aab")
+        raise error
+
+    found = []
+    with pytest.raises(error):
+        found.extend(merge_segments(until_something_happens(), PLAIN))
+    assert drawn(found) == [("a", 0, 2.5), ("b", 2.5, 4)]

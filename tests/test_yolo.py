@@ -1,5 +1,7 @@
 """The network without Ultralytics' predictor finds what the predictor finds, on every backend and kind of head."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import small_yolo
@@ -128,6 +130,26 @@ def test_a_picture_gives_the_same_alone_and_among_others(small, make):
         assert len(found.boxes) > 0
         assert (found.boxes == alone.boxes).all()
         assert (found.keypoints == alone.keypoints).all()
+
+
+def test_crops_of_many_sizes_need_one_graph(small):
+    direct = as_on_a_gpu(small("yolo11n-pose.yaml"))
+    crops = [noise(60 + n, 90 - 5 * n, n) for n in range(6)]
+    found = direct(crops, 192, True)
+    assert direct.see._steps_for.cache_info().misses == 1
+    for crop, each in zip(crops, found, strict=True):
+        assert_same(each, exact(small("yolo11n-pose.yaml"))([crop], 192, True)[0], 0.01)
+
+
+def test_threads_that_share_a_network_do_not_disturb_each_other(weights):
+    pictures = [noise(90, 160, seed) for seed in range(4)]
+    wanted = [found.boxes.tolist() for found in share_yolo(weights, "cpu")(pictures)]
+
+    def find(_):
+        return [found.boxes.tolist() for found in share_yolo(weights, "cpu")(pictures)]
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(find, range(12))) == [wanted] * 12
 
 
 def test_more_pictures_than_a_graph_holds(small):

@@ -235,12 +235,14 @@ def predict(
     )
     wanted = _labels_named(only, pipeline)
     many = len(videos) > 1 or is_pose_file(videos[0])
-    with open_sink(output, format.value if format else None, many, per_person) as sink:
-        failed = _label_all(pipeline, videos, sink, rule_of_segments, wanted, at_once, quiet)
-    if pipeline.latencies and not quiet:
-        say_latency(pipeline.latencies)
-    if profile:
-        say_profile(pipeline)
+    try:
+        with open_sink(output, format.value if format else None, many, per_person) as sink:
+            failed = _label_all(pipeline, videos, sink, rule_of_segments, wanted, at_once, quiet)
+    finally:  # a camera's labels end with Ctrl-C
+        if pipeline.latencies and not quiet:
+            say_latency(pipeline.latencies)
+        if profile:
+            say_profile(pipeline)
     if failed:
         raise SomeInputsFailed(f"{failed} of {len(videos)} videos could not be labelled; the others are done")
 

@@ -31,16 +31,22 @@ def say_profile(pipeline: Pipeline) -> None:
     for name, found in times.items():
         rate = f"{found.items / found.working:.1f}" if found.working > 0 else ""
         shares = [found.working, found.starved, found.blocked, found.waiting]
-        told = [f"{share / seconds / found.threads:.0%}" for share in shares]
+        told = [f"{share / _seconds_of(found, seconds):.0%}" for share in shares]
         table.add_row(name, str(found.items), rate, *told)
     console = stderr()
     console.print(table)
 
 
 def _limit(times: dict[str, StageTimes], seconds: float) -> str:
-    name, busiest = max(times.items(), key=lambda item: item[1].working / item[1].threads)
-    share = busiest.working / busiest.threads / seconds
+    busy = {name: found.working / _seconds_of(found, seconds) for name, found in times.items()}
+    name, share = max(busy.items(), key=lambda item: item[1])
     return f"{name} limits: it works {share:.0%} of the time. items/s are of the time in which a stage works."
+
+
+def _seconds_of(found: StageTimes, seconds: float) -> float:
+    """What a stage's times are shares of: the whole time, as often as the stage was there at once. Videos one after the
+    other have a thread each, and still only one at a time."""
+    return max(seconds, found.lived)
 
 
 def say_latency(latencies: Iterable[float]) -> None:
