@@ -41,8 +41,9 @@ def merge_segments(clips: Iterable[ClipLabel], rule: SegmentRule | None = None) 
     clips: of one source after the other, in the order of their start. Where two clips overlap, the border between
     them lies in the middle; so the segments of a person never do. What has no label is in none, unless it
     interrupts one (see `SegmentRule`).
-    A segment is a ClipLabel: clip is its number in its source, score the mean of its label's probability over time,
-    top that of all labels (0 where a clip does not list one), persons the most of any of its clips.
+    A segment is a ClipLabel: clip is its number in its source, label the likeliest over all of its time of those that
+    its clips have, score the mean of that label's probability over time, top that of all labels (0 where a clip does
+    not list one), persons the most of any of its clips.
     What goes wrong with the clips, Ctrl-C included, is raised after the segments that were begun.
 
     stride 1, length 2, labels a a b b: clips [0, 2) [1, 3) [2, 4) [3, 5) -> a [0, 2.5), b [2.5, 5).
@@ -152,6 +153,7 @@ class _Segment:
         self._first = piece
         self._seconds = 0.0
         self._sums: dict[str, float] = {}
+        self._labels: dict[str, None] = {}  # in the order in which they came
         self._listed = 1
         self._persons = 0
         self.extend([piece])
@@ -163,6 +165,8 @@ class _Segment:
     def extend(self, pieces: list[ClipLabel]) -> None:
         for piece in pieces:
             self._persons = max(self._persons, piece.persons)
+            if piece.label is not None:
+                self._labels[piece.label] = None
             top = piece.top or _only(piece)
             if top:
                 seconds = piece.end - piece.start
@@ -175,10 +179,13 @@ class _Segment:
     def clip_label(self) -> ClipLabel:
         means = {label: total / self._seconds for label, total in self._sums.items()}
         best = sorted(means, key=lambda label: -means[label])[: self._listed]
+        # What interrupted it for moments may have been the likelier all the time.
+        label = max(self._labels, key=lambda label: means.get(label, 0.0), default=None)
         return replace(
             self._first,
             end=self.end,
-            score=means[self.label] if self.label is not None else None,
+            label=label,
+            score=None if label is None else means.get(label, 0.0),
             top=tuple(LabelScore(label, means[label]) for label in best),
             persons=self._persons,
         )

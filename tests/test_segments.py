@@ -82,6 +82,17 @@ def test_a_segment_tells_means_over_time():
     assert [(t.label, pytest.approx(t.score)) for t in segment.top] == [("a", mean), ("rest", 1 - mean)]
 
 
+def test_a_segment_is_called_what_it_is_most_likely_over_all_its_time():
+    def said(number, first, other):
+        best, rest = sorted((LabelScore("run", first), LabelScore("walk", other)), key=lambda each: -each.score)
+        return replace(clip(number, best.label, best.score), top=(best, rest))
+
+    unsure = [said(0, 0.5, 0.45), said(1, 0.4, 0.6), said(2, 0.48, 0.47), said(3, 0.3, 0.65), said(4, 0.46, 0.45)]
+    (segment,) = merge_segments(unsure)
+    assert (segment.label, segment.start, segment.end) == ("walk", 0, 6)
+    assert segment.top[0] == LabelScore("walk", segment.score)
+
+
 def test_an_interruption_counts_by_what_it_says_of_the_label():
     start = [clip(0, "a", 0.6), clip(1, "b", 0.5), clip(2, "a", 0.6)]
     unheard = next(merge_segments(start, SegmentRule()))
