@@ -262,8 +262,18 @@ def merged_at_once(pieces, rule):
             elif piece.label is not None and piece.score >= rule.sure:
                 break
         if first.label is not None and pieces[last].end - first.start >= rule.min_length - 1e-6:
-            yield first.label, first.start, pieces[last].end
+            yield likeliest(pieces[: last + 1]), first.start, pieces[last].end
         pieces = pieces[last + 1 :]
+
+
+def likeliest(pieces):
+    """Of the labels that pieces have, the one with the most probability over all of their time."""
+    sums = {piece.label: 0.0 for piece in pieces if piece.label is not None}
+    for piece in pieces:
+        for each in piece.top:
+            if each.label in sums:
+                sums[each.label] += (piece.end - piece.start) * each.score
+    return max(sums, key=sums.get)
 
 
 @given(streams(), RULES)
