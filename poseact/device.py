@@ -7,6 +7,11 @@ import re
 from .errors import UsageError
 
 
+def kind_of(device: str) -> str:
+    """cpu, cuda or mps, of a name that `choose_device` gives."""
+    return device.partition(":")[0]
+
+
 def choose_device(name: str) -> str:
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` to the name that torch knows. Raises UsageError if it is not there."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):

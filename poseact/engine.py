@@ -92,8 +92,10 @@ class Engine:
                 except NotYet:
                     if future.done():
                         return future.result()  # it came just now, or the timeout is the network's own
+                    with self._lock:
+                        networks = list(self._networks.values())
                     # Nothing else can hold it up.
-                    self.watch.check([name for networks in self._networks.values() for name in networks.stages])
+                    self.watch.check([name for each in networks for name in each.stages])
 
 
 class Ahead(Generic[T]):

@@ -15,7 +15,7 @@ from typing import Literal
 from .boxes import BoxesDetector, boxes_of
 from .cuts import MarkedFrame, mark_cuts
 from .detect import Detections, Detector, YoloDetector
-from .device import choose_device
+from .device import choose_device, kind_of
 from .engine import Ahead, Engine
 from .errors import InputError, UsageError
 from .failure import Failure
@@ -83,10 +83,6 @@ class PoseStages:
         self._pose = pose if callable(pose) else resolve(str(pose), "pose", log.warning)
 
     @property
-    def _kind(self) -> str:
-        return self.device.partition(":")[0]
-
-    @property
     def description(self) -> str:
         """What poses depend on: the same text, the same poses."""
         names = [
@@ -137,7 +133,7 @@ class PoseStages:
     ) -> Iterator[Ahead[Frame]]:
         """The frames of a video, see `Video.frames`, decoded in one thread and converted in another; of a live one,
         without a queue in which they would grow old."""
-        room = 0 if video.is_live else _MOST_WAITING[self._kind]
+        room = 0 if video.is_live else _MOST_WAITING[kind_of(self.device)]
         # How long to wait for a camera or a pipe is not for us to say.
         pulse = (lambda: video.position) if isinstance(video.path, Path) else time.monotonic
         pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of, pulse)
@@ -187,7 +183,7 @@ class PoseStages:
         most = 1 if is_live else batch_size(self.device)
         in_flight: deque[tuple[list[MarkedFrame], Future]] = deque()
         failure = Failure()
-        for batch in _batches(failure.after(marked), most, _MOST_TOGETHER[self._kind]):
+        for batch in _batches(failure.after(marked), most, _MOST_TOGETHER[kind_of(self.device)]):
             frames = [frame for frame, _ in batch]
             in_flight.append((batch, engine.submit(NETWORKS, "detection and poses", find, frames, most)))
             while len(in_flight) >= (1 if is_live else _IN_FLIGHT):

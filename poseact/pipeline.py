@@ -17,6 +17,7 @@ import torch
 from .classifier import Classifier, Clip, Ensemble, load_classifier
 from .clips import ClipLabel, LabelScore
 from .detect import Detector
+from .device import kind_of
 from .engine import Ahead, Engine
 from .errors import InputError, UsageError
 from .extract import NETWORKS, PoseBackend, PoseStages, Progress, warn_of_damage
@@ -151,7 +152,7 @@ class Pipeline:
 
     @property
     def _kind(self) -> str:
-        return self.device.partition(":")[0]
+        return kind_of(self.device)
 
     def _decodes_on(self) -> str:
         """The GPU, where the processor has too few cores to feed it."""

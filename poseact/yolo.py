@@ -25,6 +25,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from . import openvino
+from .device import kind_of
 from .errors import ModelError
 from .letterbox import Letterbox, fit
 from .providers import first_line
@@ -93,7 +94,7 @@ def batch_size(device: str) -> int:
     computed; on a CPU enough for all cores, since each frame is computed by a few of them."""
     import torch
 
-    kind = device.partition(":")[0]
+    kind = kind_of(device)
     return {"cuda": 32, "mps": 8}.get(kind) or min(max(4, torch.get_num_threads()), 16)
 
 

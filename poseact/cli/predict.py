@@ -267,10 +267,7 @@ def _pose_rate(text: str | None) -> float | None:
 
     if text is None or text == "all":
         return DEFAULT_RATE if text is None else None
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"--pose-fps takes frames a second or 'all', not {text!r}") from None
+    return _number(text, "--pose-fps takes frames a second or 'all'")
 
 
 def _refuse_what_is_of_pictures(context: typer.Context) -> None:
@@ -285,10 +282,14 @@ def _refuse_what_is_of_pictures(context: typer.Context) -> None:
 def _window(text: str | None) -> float | Literal["whole"] | None:
     if text is None or text == "whole":
         return text  # type: ignore[return-value]
+    return _number(text, "--window takes seconds or 'whole'")
+
+
+def _number(text: str, rule: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"--window takes seconds or 'whole', not {text!r}") from None
+        raise UsageError(f"{rule}, not {text!r}") from None
 
 
 def _refuse_to_overwrite(inputs: Sequence[str | Path], output: Path | None) -> None:

@@ -346,11 +346,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     drawing = commands.add_parser("draw")
-    drawing.add_argument("--poses", type=Path, nargs="+", required=True)
-    drawing.add_argument("--split", nargs="+", required=True)
-    drawing.add_argument("--fraction", type=float)
-    drawing.add_argument("--seed", type=int, default=0)
-    drawing.add_argument("--count", type=int, default=150)
+    rendered.add_choice_of_poses(drawing)
     drawing.add_argument("-o", "--output", type=Path, required=True)
     drawing.set_defaults(run=draw)
     for name, run in (("real", real), ("sparse", sparse), ("drawn", drawn)):

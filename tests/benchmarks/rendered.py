@@ -312,15 +312,20 @@ def truth_beside(poses: Path) -> Path:
     return poses.with_name(poses.stem + "_truth.pkl")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
-    drawing = commands.add_parser("draw")
+def add_choice_of_poses(drawing: argparse.ArgumentParser) -> None:
+    """Which annotated poses are drawn."""
     drawing.add_argument("--poses", type=Path, nargs="+", required=True)
     drawing.add_argument("--split", nargs="+", required=True)
     drawing.add_argument("--fraction", type=float)
     drawing.add_argument("--seed", type=int, default=0)
     drawing.add_argument("--count", type=int, default=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    drawing = commands.add_parser("draw")
+    add_choice_of_poses(drawing)
     drawing.add_argument("--h264", action="store_true", help="encode and decode the pictures in between, crf 28")
     drawing.add_argument("--crops", choices=("auto", "always", "never"), default="auto")
     drawing.add_argument("--sheets", type=Path, metavar="FOLDER")
