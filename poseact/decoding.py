@@ -222,6 +222,7 @@ class RgbConverter:
 def open_container(name: Any, device: str = "cpu", **options: Any) -> Any:
     """PyAV's open for reading. device: cuda and cuda:N decode there where FFmpeg, driver and GPU can; else, and on any
     other device, the processor decodes. Raises what PyAV raises."""
+    options = {"metadata_errors": "replace", **options}  # a title need not be UTF-8
     kind, _, number = device.partition(":")
     if kind == "cuda" and kind in hwdevices_available():
         accelerator = HWAccel(kind, number or None, allow_software_fallback=True)

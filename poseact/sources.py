@@ -1,4 +1,4 @@
-"""Which videos are meant: from files, folders and patterns to a list, each video once and under a name of its own."""
+"""Which videos are meant: from files, folders, patterns and lists of them, each video once and under its own name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import glob
 import logging
 import os
 import stat
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -22,6 +23,8 @@ ENDINGS = {
     ".vob", ".webm", ".wmv", ".y4m",
 }
 # fmt: on
+# What a list of videos is called, and what is still being written.
+_LIST, _UNFINISHED = ".txt", ".part"
 
 
 @dataclass(frozen=True)
@@ -45,18 +48,25 @@ def stamp_of(path: Path) -> str:
     return f"{found.st_size} bytes, {found.st_mtime_ns} ns"
 
 
-def find_videos(inputs: Sequence[str | Path]) -> list[SourceVideo]:
-    """The videos of files, folders (searched to the bottom, but for what is hidden) and patterns such as `*/a*.mp4`.
+def find_videos(
+    inputs: Sequence[str | Path], by_content: bool = False, leave_out: Path | None = None
+) -> list[SourceVideo]:
+    """The videos of files, folders (searched to the bottom, but for what is hidden), patterns such as `*/a*.mp4`, and
+    lists: a `.txt` file, or `-` for standard input, with a file, folder or pattern a line.
 
-    In a folder a video is known by its ending, and its name is its path from that folder; a file that is named
-    itself is taken whatever its ending, and its name is the file's own. Names that clash are lengthened by the
-    folders above. A video that is reached in several ways is taken once.
+    In a folder a video is known by its ending - by_content: or by what is in it, see `probe.is_video` - and its name
+    is its path from that folder; a file that is named itself is taken whatever its ending, and its name is the file's
+    own. Names that clash are lengthened by the folders above. A video that is reached in several ways is taken once.
+    What a list names is looked for in the list's folder, then in the current one; `#` begins a comment.
     A file that does not exist is in the list: only who reads it can tell what is wrong.
-    Raises InputError if a folder holds no videos, or a pattern matches nothing.
+    leave_out: a folder that is not searched, since the results are in it, say.
+    Raises InputError if a folder or a list holds no videos, a pattern matches nothing, or a list is no text.
     """
+    is_wanted = _is_wanted_by_content if by_content else _is_wanted_by_ending
     found: dict[object, SourceVideo] = {}
     twice: list[tuple[Path, Path]] = []
-    for video in (video for given in inputs for path in _matches(str(given)) for video in _videos_at(path)):
+    paths = (path for given in inputs for path in _paths(str(given)))
+    for video in (video for path in paths for video in _videos_at(path, is_wanted, leave_out)):
         first = found.setdefault(_identity(video.path), video)
         if first is not video and os.path.abspath(first.path) != os.path.abspath(video.path):
             twice.append((video.path, first.path))
@@ -67,8 +77,45 @@ def find_videos(inputs: Sequence[str | Path]) -> list[SourceVideo]:
     return _with_own_names(list(found.values()))
 
 
+def _paths(given: str) -> Iterable[Path]:
+    """The files and folders that an input stands for."""
+    if given == "-":
+        return _listed(sys.stdin.buffer.read(), "standard input", Path())
+    path = Path(_at_home(given))
+    if path.suffix.lower() != _LIST or not path.is_file():
+        return _matches(given)
+    try:
+        return _listed(path.read_bytes(), str(path), path.parent)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; change its permissions") from error
+
+
+def _listed(content: bytes, name: str, folder: Path) -> list[Path]:
+    """What a list stands for. name: of the list; folder: where it is."""
+    if b"\0" in content:
+        raise InputError(f"{name} is no list of videos, which is UTF-8 text with a file, folder or pattern a line")
+    # Names of files need not be text.
+    lines = (line.strip() for line in content.decode("utf-8-sig", "surrogateescape").split("\n"))
+    paths = [path for line in lines if line and not line.startswith("#") for path in _matches(_beside(line, folder))]
+    if not paths:
+        raise InputError(f"{name} names no videos; it takes a file, folder or pattern a line")
+    return paths
+
+
+def _beside(given: str, folder: Path) -> str:
+    """The name, from the folder unless it leads somewhere only from the current one."""
+    given = _at_home(given)
+    if os.path.lexists(folder / given) or not (os.path.lexists(given) or glob.has_magic(given)):
+        return str(folder / given)
+    if os.path.lexists(given):
+        return given
+    pattern = os.path.join(glob.escape(str(folder)), given)
+    return pattern if any(glob.iglob(pattern, recursive=True)) else given
+
+
 def _matches(given: str) -> list[Path]:
     """The paths that a pattern stands for, where no shell has asked the file system yet."""
+    given = _at_home(given)
     if os.path.lexists(given) or not glob.has_magic(given):
         return [Path(given)]
     paths = sorted(Path(match) for match in glob.glob(given, recursive=True))
@@ -77,24 +124,40 @@ def _matches(given: str) -> list[Path]:
     return paths
 
 
-def _videos_at(path: Path) -> list[SourceVideo]:
+def _at_home(given: str) -> str:
+    return given if os.path.lexists(given) else os.path.expanduser(given)
+
+
+def _videos_at(path: Path, is_wanted: Callable[[Path], bool], leave_out: Path | None) -> list[SourceVideo]:
     if not path.is_dir():
         return [SourceVideo(path.name, path)]
-    videos = [SourceVideo(inside.relative_to(path).as_posix(), inside, path) for inside in sorted(_files_below(path))]
-    if not videos:
-        raise InputError(f"{path} holds no videos, by the endings of its files; check the path")
-    return videos
+    inside = sorted(_files_below(path, is_wanted, leave_out))
+    if not inside:
+        how = ", by the endings of its files" if is_wanted is _is_wanted_by_ending else ""
+        raise InputError(f"{path} holds no videos{how}; check the path")
+    return [SourceVideo(video.relative_to(path).as_posix(), video, path) for video in inside]
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Videos by their endings. A link to a folder is followed, but no folder is entered twice."""
-    entered = set()
+def _files_below(folder: Path, is_wanted: Callable[[Path], bool], leave_out: Path | None) -> Iterator[Path]:
+    """The videos below. A link to a folder is followed, but no folder is entered twice."""
+    entered = set() if leave_out is None else {_identity(leave_out)}
     for where, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         entered.add(_identity(Path(where)))
         folders[:] = sorted(name for name in folders if _is_new(Path(where, name), entered))
         for name in files:
-            if not name.startswith(".") and PurePath(name).suffix.lower() in ENDINGS:
+            if not name.startswith(".") and is_wanted(Path(where, name)):
                 yield Path(where, name)
+
+
+def _is_wanted_by_ending(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS
+
+
+def _is_wanted_by_content(path: Path) -> bool:
+    """A video that is broken has to be reported, so those with an ending are wanted by it all the same."""
+    from .probe import is_video
+
+    return _is_wanted_by_ending(path) or (path.suffix.lower() != _UNFINISHED and is_video(path))
 
 
 def _is_new(folder: Path, entered: set[object]) -> bool:

@@ -1,6 +1,7 @@
 """Three labels by hand into each format, and files that appear only when they are whole."""
 
 import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -9,9 +10,12 @@ import pytest
 
 from poseact.clips import ClipLabel, LabelScore
 from poseact.errors import OutputError, UsageError
-from poseact.sinks import open_sink
+from poseact.sinks import SINKS, check_sources, open_sink
 from poseact.sinks.csv import CsvSink
+from poseact.sinks.elan import ElanSink
 from poseact.sinks.jsonl import JsonlSink
+from poseact.sinks.parquet import ParquetSink
+from poseact.sinks.subtitles import SrtSink, VttSink
 from poseact.sinks.table import TableSink, clock
 
 KEYS = ["source", "clip", "start", "end", "person", "label", "score", "top", "persons"]
@@ -32,6 +36,7 @@ NOBODY = ClipLabel("a.mp4", 2, 61.27, 75.28, None, None, None, (), 0)
 THREE = [SURE, UNSURE, NOBODY]
 
 FORMATS = pytest.mark.parametrize("ending", ["jsonl", "csv", "txt"])
+WHOLE_FORMATS = pytest.mark.parametrize("ending", ["srt", "vtt", "eaf", "parquet"])
 
 
 def write(path, clips=THREE, **options):
@@ -143,7 +148,16 @@ def test_the_clock(seconds, shown):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("a.jsonl", JsonlSink), ("a.ndjson", JsonlSink), ("a.CSV", CsvSink), ("a.txt", TableSink)],
+    [
+        ("a.jsonl", JsonlSink),
+        ("a.ndjson", JsonlSink),
+        ("a.CSV", CsvSink),
+        ("a.txt", TableSink),
+        ("a.srt", SrtSink),
+        ("a.vtt", VttSink),
+        ("a.eaf", ElanSink),
+        ("a.parquet", ParquetSink),
+    ],
 )
 def test_the_ending_chooses_the_format(tmp_path, name, kind):
     with open_sink(tmp_path / name, None) as sink:
@@ -218,7 +232,7 @@ def test_an_empty_result_is_a_file_too(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
-@pytest.mark.parametrize("format", ["jsonl", "csv", "table"])
+@pytest.mark.parametrize("format", SINKS)
 def test_a_full_disk_is_an_output_error(format):
     sink = open_sink(Path("/dev/full"), format)
     with pytest.raises(OutputError, match=r"/dev/full cannot be written: no space left on device; free some"), sink:
@@ -272,3 +286,104 @@ def test_a_dash_is_standard_output(tmp_path, monkeypatch, capsys):
 def test_a_folder_is_no_output_whatever_its_name(tmp_path):
     with pytest.raises(OutputError, match="is a folder"):
         open_sink(tmp_path, None)
+
+
+@WHOLE_FORMATS
+def test_a_whole_file_appears_when_it_is_complete(tmp_path, ending):
+    path = tmp_path / f"labels.{ending}"
+    with open_sink(path, None) as sink:
+        sink.write(SURE)
+        assert not path.exists()
+    assert b"jump" in path.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert sink.kept == ""
+
+
+@WHOLE_FORMATS
+def test_an_error_leaves_a_whole_file_of_what_came(tmp_path, ending):
+    path = tmp_path / f"labels.{ending}"
+    path.write_text("the result of yesterday")
+    sink = open_sink(path, None)
+    with pytest.raises(KeyboardInterrupt), sink:  # noqa: PT012
+        sink.write(SURE)
+        kept = sink.kept
+        raise KeyboardInterrupt
+    part = tmp_path / f"labels.{ending}.part"
+    assert kept == sink.kept == f"the 1 labels so far are in {part}"
+    with open_sink(tmp_path / f"whole.{ending}", None) as whole:
+        whole.write(SURE)
+    # But for the date, which ELAN's files have.
+    assert part.read_bytes()[-200:] == (tmp_path / f"whole.{ending}").read_bytes()[-200:]
+    assert path.read_text() == "the result of yesterday"
+
+
+@WHOLE_FORMATS
+def test_an_error_before_the_first_label_leaves_nothing_of_a_whole_file(tmp_path, ending):
+    with pytest.raises(RuntimeError), open_sink(tmp_path / f"labels.{ending}", None):
+        raise RuntimeError("no video")
+    assert not list(tmp_path.iterdir())
+
+
+@WHOLE_FORMATS
+def test_a_whole_file_that_cannot_be_written_is_not_said_to_be_kept(tmp_path, ending, monkeypatch):
+    sink = open_sink(tmp_path / f"labels.{ending}", None)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.OSFile", full)
+    monkeypatch.setattr(sink, "stream", type("Full", (), {"write": full, "close": sink.stream.close})())
+    with pytest.raises(OutputError, match="no space left on device; free some space"), sink:
+        sink.write(SURE)
+    assert sink.kept == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", ["srt", "vtt", "elan"])
+def test_a_second_video_does_not_go_into_the_file_of_one(tmp_path, format):
+    sink = open_sink(tmp_path / "a", format)
+    with pytest.raises(UsageError, match=r"holds one video, and here are a\.mp4 and b\.mp4; .* `poseact label`"), sink:  # noqa: PT012
+        sink.write(ClipLabel("a.mp4", 0, 0, 1, None, "sit", 0.5, (), 1))
+        sink.write(ClipLabel("b.mp4", 0, 0, 1, None, "run", 0.5, (), 1))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.part"]
+    with pytest.raises(UsageError, match="hold one video each, and here are 3; `poseact label`"):
+        check_sources(tmp_path / "a", format, 3)
+    check_sources(tmp_path / "a", format, 1)
+
+
+def test_other_formats_take_many_videos():
+    for format in ("table", "jsonl", "csv", "parquet"):
+        check_sources(None, format, 3)
+    with pytest.raises(UsageError, match="srt files hold one video each"):
+        check_sources(Path("a.srt"), None, 2)
+
+
+class _Terminal(io.TextIOWrapper):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("format", ["elan", "parquet"])
+def test_bytes_are_not_for_a_terminal(format, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", _Terminal(io.BytesIO()))
+    with pytest.raises(UsageError, match="not for a terminal; give a file by -o, or a pipe"):
+        open_sink(None, format)
+
+
+@pytest.mark.parametrize(("format", "begin"), [("srt", b"1\n"), ("vtt", b"WEBVTT"), ("elan", b"<?xml")])
+def test_a_pipe_gets_what_a_file_would(format, begin, monkeypatch):
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="utf-8"))
+    with open_sink(None, format) as sink:
+        sink.write(SURE)
+    assert out.getvalue().startswith(begin)
+    assert b"jump" in out.getvalue()
+
+
+def test_a_file_of_a_name_that_is_no_text_is_told_by_every_format(tmp_path):
+    clip = ClipLabel("a\udcff.mp4", 0, 0, 1, None, "sit", 0.5, (), 1)
+    assert json.loads(write(tmp_path / "a.jsonl", [clip]))["source"] == "a\udcff.mp4"
+    assert "a\\udcff.mp4" in write(tmp_path / "a.csv", [clip])
+    assert "a\\udcff.mp4" in write(tmp_path / "a.txt", [clip], many_sources=True)
+    for ending in ("srt", "vtt", "eaf"):
+        assert "sit" in write(tmp_path / f"a.{ending}", [clip])

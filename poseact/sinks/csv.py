@@ -8,12 +8,12 @@ import json
 from dataclasses import fields
 
 from ..clips import ClipLabel
-from .base import Sink
+from .base import RowSink
 
 _COLUMNS = [field.name for field in fields(ClipLabel)]
 
 
-class CsvSink(Sink):
+class CsvSink(RowSink):
     def header(self) -> str:
         return _row(_COLUMNS)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..clips import ClipLabel
-from .base import Sink
+from .base import RowSink
 
 # Widths are fixed, since a row is printed before the next is known. The last column takes what is left.
 _WIDTHS = {"video": 20, "time": 17, "person": 6, "label": 16, "score": 6}
@@ -18,7 +18,7 @@ _GAP = 2
 _ALTERNATIVES = 3
 
 
-class TableSink(Sink):
+class TableSink(RowSink):
     def __init__(self, output: Path | None, many_sources: bool = False, per_person: bool = False):
         super().__init__(output, many_sources, per_person)
         self._console = Console(file=self.stream)
