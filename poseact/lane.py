@@ -40,6 +40,7 @@ class ClipRequest:
     source: as the user named it; clip: its number; start, end: seconds; persons: how many people are in it. people: for
     each label, the track id, or None if it is the clip's. inputs: for each label, what the classifier looks at. answer:
     of the classifier, once it was asked. arrived: when the last frame of a live source's clip did, by time.monotonic().
+    poses: of everybody in it.
     """
 
     source: str
@@ -49,6 +50,7 @@ class ClipRequest:
     persons: int
     people: list[int | None]
     inputs: list[Clip] = field(repr=False)
+    poses: PoseSequence
     answer: Future | None = None
     arrived: float | None = None
 
@@ -70,13 +72,13 @@ def request_clip(
 ) -> ClipRequest:
     """What to ask a classifier of a clip. poses: of the clip. info: of the classifier's bundle."""
     # What the volume will not show does not make a person present.
-    poses = poses.confident(info.volume.least_score)
-    share = presence(poses)
-    subjects = _subjects(poses, share, info, options)
-    people = [int(poses.track_ids[rows[0]]) if options.per_person else None for rows in subjects]
-    inputs = [(poses.select(rows), start, end) for rows in subjects]
+    shown = poses.confident(info.volume.least_score)
+    share = presence(shown)
+    subjects = _subjects(shown, share, info, options)
+    people = [int(shown.track_ids[rows[0]]) if options.per_person else None for rows in subjects]
+    inputs = [(shown.select(rows), start, end) for rows in subjects]
     persons = int((share >= _LEAST_PRESENCE).sum())
-    return ClipRequest(readable(source), clip, start, end, persons, people, inputs)
+    return ClipRequest(readable(source), clip, start, end, persons, people, inputs, poses)
 
 
 def readable(source: str | Path) -> str:

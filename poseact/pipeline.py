@@ -23,7 +23,7 @@ from .errors import InputError, UsageError
 from .extract import NETWORKS, PoseBackend, PoseStages, Progress, warn_of_damage
 from .lane import ClipRequest, Lane, readable, request_clip
 from .nets.freeze import Precision
-from .options import Options
+from .options import Models, Options
 from .pose import PoseEstimator
 from .poses import PoseSequence, is_pose_file, load_poses
 from .sampling import Window
@@ -50,6 +50,8 @@ _CLIPS_TOGETHER = {"cpu": 1, "mps": 4, "cuda": 32}
 
 # Told which of several sources is meant, and of it what `Progress` is.
 SourceProgress = Callable[[int, float, float | None], None]
+# Told which of several sources is meant, and the poses of everybody in one of its clips.
+SourcePoses = Callable[[int, PoseSequence], None]
 
 
 class Pipeline:
@@ -92,6 +94,20 @@ class Pipeline:
         # Seconds from when the last frame of a clip of a live source arrived to its label, of the last clips.
         self.latencies: deque[float] = deque(maxlen=_LATENCIES)
 
+    @classmethod
+    def of(cls, models: Models, device: str = "auto", options: Options | None = None) -> Pipeline:
+        """A chain of these models; raises as the constructor does."""
+        return cls(
+            models.classifier,
+            detector=models.detector,
+            pose=models.pose,
+            device=device,
+            weights=models.weights,
+            precision=models.precision,
+            backend=models.backend,
+            options=options,
+        )
+
     @cached_property
     def classifier(self) -> Classifier | Ensemble:
         return load_classifier(self._classifiers, self.device, self._precision, self._weights)
@@ -120,13 +136,15 @@ class Pipeline:
         on_progress: SourceProgress | None = None,
         on_error: Callable[[int, InputError], None] | None = None,
         at_once: int = 1,
+        on_poses: SourcePoses | None = None,
     ) -> Generator[ClipLabel, None, None]:
         """Label several videos or pose files. Labels come video by video, in the order of the sources, though several
         are worked on at once.
 
         at_once: how many; they share the networks, and what is left of one video fills the batches of another.
         on_progress: is told which of the sources is meant, and what `Progress` is; from any thread. on_error: told what
-        cannot be read, which is then left out; None: raised.
+        cannot be read, which is then left out; None: raised. on_poses: is told the poses of each clip, before its
+        labels.
         """
         if at_once < 1:
             raise UsageError(f"at least 1 video must be worked on at a time, got {at_once}")
@@ -143,7 +161,7 @@ class Pipeline:
                     begun.append((which, self._begin(which, source, engine, turns, on_progress)))
                 which, requests = begun.popleft()
                 try:
-                    yield from self._labels(requests, engine)
+                    yield from self._labels(which, requests, engine, on_poses)
                 except InputError as error:
                     if on_error is None:
                         raise
@@ -220,8 +238,12 @@ class Pipeline:
         finally:
             torch.set_num_threads(before)
 
-    def _labels(self, requests: Iterable[ClipRequest], engine: Engine) -> Iterator[ClipLabel]:
+    def _labels(
+        self, which: int, requests: Iterable[ClipRequest], engine: Engine, on_poses: SourcePoses | None
+    ) -> Iterator[ClipLabel]:
         for request in requests:
+            if on_poses is not None:
+                on_poses(which, request.poses)
             yield from self._labelled(request, engine.result(request.answer) if request.answer else [])
             if request.arrived is not None:
                 self.latencies.append(time.monotonic() - request.arrived)
