@@ -27,7 +27,8 @@ def test_the_wheel_carries_the_models_and_no_tests(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     models = {f"poseact/models/{p.name}" for p in (ROOT / "models").iterdir()}
     assert models <= names
-    assert {"poseact/models/actions27-slowonly-joint.pt", "poseact/zoo_rtmlib.json"} <= names
+    others = {"poseact/zoo_rtmlib.json", "poseact/report/page.js", "poseact/report/template.html.j2"}
+    assert {"poseact/models/actions27-slowonly-joint.pt", *others} <= names
     assert not [n for n in names if n.startswith(("tests", "examples"))]
     assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 30e6
 
