@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -16,7 +17,29 @@ from .sources import SourceVideo
 
 log = logging.getLogger(__name__)
 
+# By these a table is told from a pose file.
+TABLE_ENDINGS = (".csv", ".tsv")
 _COLUMNS = ("video", "label")
+_TIMES = ("start", "end")
+
+
+@dataclass(frozen=True)
+class LabelledSpan:
+    """A row of a table: what is done in [start, end) seconds of a video. video: as it is named there. start, end:
+    None: from the first frame, to the last. line: of the table, from 1."""
+
+    video: str
+    label: str
+    start: float | None
+    end: float | None
+    line: int
+
+    def __str__(self) -> str:
+        if self.start is None and self.end is None:
+            return f"{self.video} in line {self.line}"
+        start = "the start" if self.start is None else f"{self.start:g}"
+        end = "the end" if self.end is None else f"{self.end:g} s"
+        return f"{self.video} from {start} to {end} in line {self.line}"
 
 
 @dataclass(frozen=True)
@@ -64,19 +87,23 @@ def labels_from_table(videos: Sequence[SourceVideo], table: Path) -> VideoLabels
     file's name if no other video has the same. Videos without a row have no label; that, and rows without a video,
     is reported through the logger. Raises InputError if the table cannot be read or names none of the videos.
     """
-    rows = _read_table(table)
+    rows = read_table(table)
     known = _ways_to_name(videos)
     found: dict[str, str] = {}
     strangers = []
-    for named, label in rows:
+    for row in rows:
+        named, label = row.video, row.label
         ways = (os.path.normpath(named), os.path.abspath(named), os.path.abspath(table.parent / named))
         name = next((known[way] for way in ways if way in known), None)
         if name is None:
             strangers.append(named)
         elif found.setdefault(name, label) != label:
-            raise InputError(f"{table} gives {named} the labels {found[name]!r} and {label!r}; keep one of them")
+            raise InputError(
+                f"{table} gives {named} the labels {found[name]!r} and {label!r}; keep one of them, or if its rows are "
+                f"of parts of the videos, by the columns start and end, train on them by `poseact train {table}`"
+            )
     if not found:
-        raise InputError(f"{table} names none of the videos; its first row is of {rows[0][0]}")
+        raise InputError(f"{table} names none of the videos; its first row is of {rows[0].video}")
     if strangers:
         log.warning("%d rows of %s name no video that is looked at, such as %s", len(strangers), table, strangers[0])
     if len(found) < len(videos):
@@ -85,8 +112,12 @@ def labels_from_table(videos: Sequence[SourceVideo], table: Path) -> VideoLabels
     return _numbered(found)
 
 
-def _read_table(table: Path) -> list[tuple[str, str]]:
-    """(video, label) of each row."""
+def read_table(table: Path) -> list[LabelledSpan]:
+    """The rows of a CSV file with the columns `video` and `label`, and `start` and `end` in seconds where they are
+    there; separated by commas, semicolons or tabs, in any order, with others among them.
+
+    Raises InputError if it cannot be read, lacks a column, has no row with a video and its label, or a time is none.
+    """
     try:
         text = table.read_text(encoding="utf-8-sig")  # Windows' editors put a mark first
     except (OSError, UnicodeDecodeError) as error:
@@ -98,11 +129,29 @@ def _read_table(table: Path) -> list[tuple[str, str]]:
     columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
     if not all(name in columns for name in _COLUMNS):
         raise InputError(f"the first line of {table} must name the columns video and label, but is {header!r}")
-    found = [tuple((row[columns[name]] or "").strip() for name in _COLUMNS) for row in reader]
-    rows = [(video, label) for video, label in found if video and label]
+    rows = []
+    for row in reader:
+        video, label, start, end = (
+            (row[columns[name]] or "").strip() if name in columns else "" for name in (*_COLUMNS, *_TIMES)
+        )
+        if video and label:
+            line = reader.line_num
+            rows.append(LabelledSpan(video, label, _seconds(start, table, line), _seconds(end, table, line), line))
     if not rows:
         raise InputError(f"{table} holds no row with a video and its label")
     return rows
+
+
+def _seconds(text: str, table: Path, line: int) -> float | None:
+    if not text:
+        return None
+    try:
+        seconds = float(text.replace(",", "."))  # where semicolons separate, commas are decimal
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise InputError(f"line {line} of {table} has {text!r} for a time; write seconds, such as 12.5")
+    return seconds
 
 
 def _ways_to_name(videos: Sequence[SourceVideo]) -> dict[str, str]:
@@ -113,10 +162,14 @@ def _ways_to_name(videos: Sequence[SourceVideo]) -> dict[str, str]:
     return ways | {os.path.normpath(video.name): video.name for video in videos}
 
 
+def class_order(names: Iterable[str]) -> list[str]:
+    """Classes, each once, in the order of their names; numbers in that of their values, so that 0, 1, ... keep
+    theirs."""
+    once = sorted(set(names))
+    return sorted(once, key=int) if all(name.isdecimal() for name in once) else once
+
+
 def _numbered(class_of: Mapping[str, str]) -> VideoLabels:
-    """Classes in the order of their names; numbers in that of their values, so that 0, 1, ... keep theirs."""
-    names = sorted(set(class_of.values()))
-    if all(name.isdecimal() for name in names):
-        names.sort(key=int)
+    names = class_order(class_of.values())
     index = {name: place for place, name in enumerate(names)}
     return VideoLabels(names, {video: index[name] for video, name in class_of.items()})

@@ -11,7 +11,7 @@ import pytest
 from draw_actions import Scene, act, render, write_video
 from test_cli import KEYS, clip, one_sentence, poseact, run  # noqa: F401
 
-from poseact.cli.report import videos_bar
+from poseact.cli.console import videos_bar
 from poseact.poses import load_poses
 from poseact.skeleton import COCO17
 

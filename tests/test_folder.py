@@ -10,7 +10,7 @@ from test_pipeline import ALWAYS, NOSE, Actors
 from poseact.errors import InputError, OutputError
 from poseact.extract import PoseStages
 from poseact.poses import load_poses
-from poseact.training import folder as folder_module
+from poseact.training import extracted
 from poseact.training.folder import find_videos, poses_of_folder
 from poseact.training.labels import labels_beside, read_labels
 
@@ -66,14 +66,14 @@ def test_the_second_time_nothing_is_looked_at(videos, tmp_path):
 
 def test_a_kill_loses_only_the_video_in_hand(videos, tmp_path, monkeypatch):
     stages, actors = stages_of()
-    extract = folder_module.extract_poses
+    extract = extracted.extract_poses
 
     def killed_at_the_third(path, *arguments, **options):
         if path.name == "c.AVI":
             raise KeyboardInterrupt
         return extract(path, *arguments, **options)
 
-    monkeypatch.setattr(folder_module, "extract_poses", killed_at_the_third)
+    monkeypatch.setattr(extracted, "extract_poses", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         poses_of_folder(videos, tmp_path / "poses.pkl", stages)
     assert not (tmp_path / "poses.pkl").exists()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import counting_bar, say, show_warnings
 from .options import Debug, Device, Quiet, parse_subjects
-from .report import counting_bar, say, show_warnings
 
 if TYPE_CHECKING:
     from ..training.job import TrainingJob
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 Poses = Annotated[
     list[Path],
     typer.Argument(
-        metavar="POSES.pkl|FOLDER...",
-        help="Labelled poses in PYSKL's format, or a folder CLASS_NAME/VIDEO, whose poses are extracted once.",
+        metavar="POSES.pkl|FOLDER|CLIPS.csv...",
+        help="Labelled poses in PYSKL's format; a folder CLASS_NAME/VIDEO, or a table with the columns video,start,end,"
+        "label (seconds; without them the whole video), whose poses are extracted once.",
         show_default=False,
     ),
 ]
@@ -43,7 +44,7 @@ ValSplit = Annotated[
     str,
     typer.Option(
         metavar="NAME|FRACTION",
-        help="Split to validate on, or the share that is cut from training for it.",
+        help="Split to validate on, or the share that is cut from training for it, by whole videos.",
         rich_help_panel="Data",
     ),
 ]
@@ -91,7 +92,7 @@ Subjects = Annotated[
     str | None,
     typer.Option(
         metavar="N|all",
-        help="People in one volume. Default: the most of any training sequence, but 1 of a folder's videos.",
+        help="People in one volume. Default: the most of any training sequence, but 1 of videos.",
         rich_help_panel="Data",
     ),
 ]

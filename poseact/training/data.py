@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +24,13 @@ Item = tuple[Annotation, int]
 
 @dataclass(frozen=True)
 class LabelledPoses:
-    """One pose file to train on: where it is, its class names in label order, and which split."""
+    """One pose file to train on: where it is, its class names in label order, and which split. file: its content, where
+    `path` is something else that it was made from."""
 
     path: Path
     names: Sequence[str]
     split: str
+    file: PoseFile | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def read_training_data(
     train: list[Item] = []
     held_out: list[Item] = []
     for source in sources:
-        file = load_poses(source.path, planes=planes)
+        file = source.file or load_poses(source.path, planes=planes)
         items = _labelled(file, source, source.split, order, aliases)
         if share is None:
             if validation == source.split:
@@ -85,6 +88,8 @@ def read_training_data(
             kept, cut = hold_out(items, share, rng)
             train += kept
             held_out += cut
+    if share:
+        train, held_out = _keep_videos_together(train, held_out)
     usable = [item for item in train if _has_keypoints(item[0])]
     if train and not usable:
         raise InputError("there is nothing to train on: no sequence has a single keypoint")
@@ -106,8 +111,8 @@ def count_sequences(items: Iterable[Item]) -> int:
 
 
 def _warn(train: list[Item], held_out: list[Item], learnt: list[str], refused: set[str]) -> None:
-    known = {annotation.sequence for annotation, _ in train}
-    leaked = sum(sequence in known for sequence in {annotation.sequence for annotation, _ in held_out})
+    known = {_video_of(annotation) for annotation, _ in train}
+    leaked = count_sequences(item for item in held_out if _video_of(item[0]) in known)
     if leaked:
         _log.warning("%d of the sequences to validate on are trained on too, so the accuracy will flatter", leaked)
     seen = {label for _, label in train}
@@ -119,21 +124,46 @@ def _warn(train: list[Item], held_out: list[Item], learnt: list[str], refused: s
 
 
 def hold_out(items: list[Item], share: float, rng: np.random.Generator) -> tuple[list[Item], list[Item]]:
-    """Hold out the same share of each class, at least one sequence of each class that has more than one.
+    """Hold out the same share of the videos of each class, at least one of each class that has more than one, but of
+    none the last.
 
-    Returns what is kept and what is held out. The planes of a 3D sequence stay together.
+    Returns what is kept and what is held out. Clips of the same video, of whatever classes, stay together, and so do
+    the planes of a 3D sequence.
     """
-    by_class: dict[int, dict[str, list[int]]] = {}
-    for index, (annotation, label) in enumerate(items):
-        by_class.setdefault(label, {}).setdefault(annotation.sequence, []).append(index)
-    held_out: set[int] = set()
-    for sequences in by_class.values():
-        members = list(sequences.values())
-        count = min(len(members) - 1, max(1, round(share * len(members)))) if share else 0
-        for chosen in rng.permutation(len(members))[:count]:
-            held_out.update(members[chosen])
-    kept = [item for index, item in enumerate(items) if index not in held_out]
-    return kept, [items[index] for index in sorted(held_out)]
+    videos_of: dict[int, list[str]] = {}
+    classes_of: dict[str, set[int]] = {}
+    for annotation, label in items:
+        video = _video_of(annotation)
+        if label not in classes_of.setdefault(video, set()):
+            classes_of[video].add(label)
+            videos_of.setdefault(label, []).append(video)
+    held_out: set[str] = set()
+    left = {label: len(videos) for label, videos in videos_of.items()}
+    for label, videos in videos_of.items():
+        least = len(videos) - (min(len(videos) - 1, max(1, round(share * len(videos)))) if share else 0)
+        for place in rng.permutation(len(videos)):
+            video = videos[place]
+            spared = video in held_out or left[label] <= least or any(left[other] < 2 for other in classes_of[video])
+            if not spared:
+                held_out.add(video)
+                left.update({other: left[other] - 1 for other in classes_of[video]})
+    kept = [item for item in items if _video_of(item[0]) not in held_out]
+    return kept, [item for item in items if _video_of(item[0]) in held_out]
+
+
+def _keep_videos_together(train: list[Item], held_out: list[Item]) -> tuple[list[Item], list[Item]]:
+    """The same, but what is held out of one file is not trained on by way of another. Warns if nothing is held out
+    because all of it is of too few videos."""
+    videos = {_video_of(annotation) for annotation, _ in held_out}
+    if not videos and len({_video_of(annotation) for annotation, _ in train}) < count_sequences(train):
+        _log.warning("nothing is held out to validate on: no class has clips of two videos that could be spared")
+    kept = [item for item in train if _video_of(item[0]) not in videos]
+    return kept, [*held_out, *(item for item in train if _video_of(item[0]) in videos)]
+
+
+def _video_of(annotation: Annotation) -> str:
+    """What clips of the same video share: its absolute path where that is known, else the sequence's own name."""
+    return annotation.source if os.path.isabs(annotation.source) else annotation.sequence
 
 
 def find_names(poses: Path, labels: Path | None) -> list[str]:

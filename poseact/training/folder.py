@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ..errors import InputError
-from ..extract import PoseStages, extract_poses
-from ..pose_store import PoseStore
-from ..poses import Annotation, PoseFile, load_poses
-from ..sources import ENDINGS, stamp_of
+from ..extract import PoseStages
+from ..poses import PoseFile, load_poses
+from ..sources import ENDINGS
+from .extracted import Progress, extract_videos, open_store
 from .labels import labels_beside, write_labels
 
 log = logging.getLogger(__name__)
 
 # The split that holds every video in which somebody was found.
 SPLIT = "train"
-# Fast cameras' videos are thinned to this many frames a second; actions are no quicker.
-RATE = 30.0
-
-# Told how many videos are done, of how many, and the name of the one that is next ("" at the end).
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -53,35 +49,22 @@ def poses_of_folder(
     Raises InputError if there are no classes, or nobody is found in any video; OutputError.
     """
     classes, videos = find_videos(folder)
-    store = PoseStore(cache, f"subjects {subjects}, {RATE:g} frames/s, {stages.description}")
-    if store.other_settings():
-        log.warning("%s was made with other settings; its videos are looked at again", cache)
-    store.open()
-    annotations: dict[str, Annotation] = {}
-    stamps: dict[str, str] = {}
-    for done, video in enumerate(videos):
-        if on_progress:
-            on_progress(done, len(videos), video.name)
-        try:
-            stamp = stamp_of(video.path)
-            annotation = store.find(video.name, stamp)
-            if annotation is None:
-                poses = extract_poses(video.path, stages, subjects=subjects, rate=RATE)
-                annotation = Annotation(video.name, video.label, poses, source=str(video.path))
-                store.keep(annotation, stamp)
-        except InputError as error:
-            log.warning("%s; it is left out", error)
-            continue
+    store = open_store(cache, stages, subjects)
+    paths = {video.name: video.path for video in videos}
+    found = extract_videos(paths, store, stages, subjects=subjects, on_progress=on_progress)
+    label_of = {video.name: video.label for video in videos}
+    annotations = [
+        replace(annotation, label=label_of[name], source=os.path.abspath(paths[name]))
+        for name, annotation in found.annotations.items()
+    ]
+    for annotation in annotations:
         if not annotation.poses.present.any():
-            log.warning("%s: nobody is found in it; it is left out", video.path)
-        annotations[video.name], stamps[video.name] = replace(annotation, label=video.label), stamp
-    if on_progress:
-        on_progress(len(videos), len(videos), "")
-    with_people = [name for name, annotation in annotations.items() if annotation.poses.present.any()]
+            log.warning("%s: nobody is found in it; it is left out", paths[annotation.name])
+    with_people = [annotation.name for annotation in annotations if annotation.poses.present.any()]
     if not with_people:
         raise InputError(f"nobody is found in any of the {len(videos)} videos of {folder}; check what they show")
     write_labels(classes, labels_beside(cache))
-    store.finish(annotations.values(), {SPLIT: with_people}, stamps)
+    store.finish(annotations, {SPLIT: with_people}, found.stamps)
     return load_poses(cache)
 
 

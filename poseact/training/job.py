@@ -1,4 +1,4 @@
-"""From pose files or a folder of videos to a bundle: what `poseact train` does."""
+"""From pose files, a folder of videos or a table of clips to a bundle: what `poseact train` does."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ..nets.conv import Recogniser
 from ..planes import PLANES
 from ..poses import Annotation
 from ..skeleton import LAYOUTS
+from ..video_labels import TABLE_ENDINGS
 from .augment import Augmentation
 from .calibrate import calibrate, calibrated
 from .card import TrainingLog, write_card
@@ -39,8 +40,9 @@ Progress = Callable[[int, int, str], None]
 @dataclass(frozen=True)
 class TrainingJob:
     """poses, labels, train_splits: for each pose file in turn; a label file of None is the one beside it; one split
-    serves all files; instead of a file, a folder class_name/video, see `folder`. validation: the name of a split, or
-    the share of the training sequences that is held out. aliases: other names of classes. unknown: classes that are
+    serves all files; instead of a file, a folder class_name/video, see `folder`, or a table of clips, see
+    `labelled_clips`. validation: the name of a split, or the share of the training sequences that is held out, by whole
+    videos. aliases: other names of classes. unknown: classes that are
     not learnt but refused. window: seconds; None: the median length of the training sequences. init: a bundle to train
     on from; freeze: train only the head. augment: how strongly estimated poses are imitated, 1 as shipped. negatives:
     share of sequences that are made into no action. calibrate_like: a bundle, trained
@@ -157,7 +159,7 @@ def train_bundle(
 ) -> Iterator[EpochReport]:
     """Train, telling of each epoch, and write the bundle, its card and its log at the end.
 
-    on_extraction: told of each video of a folder whose poses are extracted. Raises InputError, UsageError,
+    on_extraction: told of each video of a folder or a table whose poses are extracted. Raises InputError, UsageError,
     OutputError, ModelError.
     """
     log = log or (lambda text: None)
@@ -195,25 +197,26 @@ def train_bundle(
 
 
 def _source(job: TrainingJob, index: int, on_extraction: Progress | None) -> LabelledPoses:
-    """The pose file at that place, extracted first if a folder of videos stands there."""
+    """The pose file at that place, extracted first if a folder of videos or a table of clips stands there."""
     path, split = job.poses[index], job.splits[index]
     labels = job.labels[index] if job.labels else None
-    if not path.is_dir():
+    is_table = path.suffix.lower() in TABLE_ENDINGS
+    if not (path.is_dir() or is_table):
         return LabelledPoses(path, find_names(path, labels), split)
-    # Only this needs the parts that read videos.
+    # Only these need the parts that read videos.
     from ..extract import PoseStages
     from .folder import SPLIT, poses_of_folder
+    from .labelled_clips import clips_of_table
 
     if labels or split != SPLIT:
-        raise UsageError(f"{path} is a folder of videos: its classes are its folders, and all of it is trained on")
+        what = "table of clips: its classes are in it" if is_table else "folder of videos: its classes are its folders"
+        raise UsageError(f"{path} is a {what}, and all of it is trained on; leave out --labels and --train-split")
+    stages, subjects = PoseStages(device=job.device), job.subjects or 1
+    if is_table:
+        clips = clips_of_table(path, stages, subjects=subjects, on_progress=on_extraction)
+        return LabelledPoses(path, clips.names, SPLIT, clips.file)
     cache = job.output.with_name(f"{path.resolve().name}-poses.pkl")
-    poses_of_folder(
-        path,
-        cache,
-        PoseStages(device=job.device),
-        subjects=job.subjects or 1,
-        on_progress=on_extraction,
-    )
+    poses_of_folder(path, cache, stages, subjects=subjects, on_progress=on_extraction)
     return LabelledPoses(cache, find_names(cache, None), SPLIT)
 
 
