@@ -24,8 +24,16 @@ pointed at, `smoothing` smooths. `yolo` is the one place that imports Ultralytic
 `providers` chooses what ONNX Runtime runs on.
 
 Poses as files: `poses` reads and writes the pickles, `pose_tables` CSV and JSON, `planes` makes 3D poses flat. `batch`
-extracts many videos, which `sources` finds, into one file by way of `pose_store`; `video_labels` and `splits` say what
+extracts many videos into one file by way of `pose_store`; `video_labels` and `splits` say what
 each is for.
+
+Of many videos: `label` has a `crew` of worker processes, each with a `labeller`, label them; `run_store` keeps what is
+known, as `records`, whatever is killed; `run_output` writes it, with `summary` adding it up and `sorting` putting videos
+into folders. `sources` finds the videos, by `probe` also by what is in them.
+
+To look at: `video_poses` puts the poses of clips together and says who is where at any time, `timeline` which label
+holds then; `drawing`, with `lettering`, draws both, `annotate` makes a video of it by `mp4` and `sound`, `thumbnails` takes
+small pictures of moments, by `run_pictures` also later. `report` makes a page of a run.
 
 Right of it: `nets` holds the networks, `bundle` the file that a classifier is, `checkpoints` and `modality` turn those
 of PYSKL and MMAction2 into one, `onnx` turns one into ONNX, `training` makes bundles from labelled poses and measures
@@ -33,7 +41,7 @@ them. `segments` merges consecutive clips of the same label.
 
 Everywhere: `zoo` finds the models, `download` fetches those that are not there and `partial` keeps what has come of
 one, `device` chooses the processor, `files` writes so that nobody sees half a file, `errors` draws the error tree,
-`doctor` looks for what is wrong on a machine, `cli` is a thin shell over all of it.
+`doctor` looks for what is wrong on a machine, `memory` keeps freed memory, `cli` is a thin shell over all of it.
 """
 
 from __future__ import annotations

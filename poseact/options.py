@@ -1,22 +1,40 @@
-"""What is labelled of a video, and what is told of it."""
+"""What a user may choose: the models, what is labelled of a video, and what is told of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .engine import PATIENCE
 from .errors import UsageError
 from .follow import Follow
 from .pose import Crops
 from .sampling import FrameThinner
+from .zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE
+
+if TYPE_CHECKING:
+    from .extract import PoseBackend
+    from .nets.freeze import Precision
 
 # A window or stride shorter than a frame is a slip of the keyboard.
 _SHORTEST = 0.01
 # Frames a second that poses are estimated in, unless told otherwise: two of three of the usual 30. Down to 15 fewer
 # cost no top-1 on drawn clips, but make walking look like running (tests/benchmarks/pose_rates.py).
 DEFAULT_RATE = 20.0
+
+
+@dataclass(frozen=True)
+class Models:
+    """The networks by their names, as `Pipeline` takes them, which checks them."""
+
+    classifier: str = DEFAULT_CLASSIFIER
+    detector: str = DEFAULT_DETECTOR
+    pose: str = DEFAULT_POSE
+    weights: Sequence[float] | None = None
+    precision: Precision = "auto"
+    backend: PoseBackend = "auto"
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from .clips import ClipLabel, LabelScore
+from .clips import ClipLabel, LabelScore, choose_labels, only_labels
 from .errors import UsageError
 from .failure import Failure
+
+if TYPE_CHECKING:
+    from .bundle import BundleInfo
 
 # Seconds that float arithmetic may be off by.
 _SLACK = 1e-6
@@ -81,6 +85,27 @@ def _ended(people: dict[int | None, _Person], now: float | None) -> list[ClipLab
     forgotten."""
     gone = [person for person, own in people.items() if now is None or own.is_over(now)]
     return sorted((segment for person in gone for segment in people.pop(person).end()), key=lambda s: s.start)
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """What is told of clips. segments: merge them by this rule; None: each is a row. only: no labels but these."""
+
+    segments: SegmentRule | None = None
+    only: tuple[str, ...] | None = None
+
+    def check(self, info: BundleInfo) -> None:
+        """Raises UsageError if the classifier of this bundle knows none such."""
+        self._wanted(info)
+
+    def rows(self, clips: Iterable[ClipLabel], info: BundleInfo) -> Iterator[ClipLabel]:
+        """The rows of clips, as soon as each is certain. info: of the classifier's bundle."""
+        merged = iter(clips) if self.segments is None else merge_segments(clips, self.segments)
+        wanted = self._wanted(info)
+        return merged if wanted is None else only_labels(merged, wanted)
+
+    def _wanted(self, info: BundleInfo) -> frozenset[str] | None:
+        return None if self.only is None else choose_labels(self.only, info.labels, info.aliases)
 
 
 class _Person:

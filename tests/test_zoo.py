@@ -365,7 +365,7 @@ def test_a_registered_sha256_is_of_the_unpacked_file_and_a_mirror_helps(known, s
 def test_the_command_line_tells_of_downloads_and_shows_a_bar(known, serve, monkeypatch, capsys):
     from rich.console import Console
 
-    from poseact.cli import report
+    from poseact.cli import console
     from poseact.cli.fetch import fetch_models
 
     known(url=serve().url)
@@ -376,7 +376,7 @@ def test_the_command_line_tells_of_downloads_and_shows_a_bar(known, serve, monke
     )
     screen = io.StringIO()
     monkeypatch.setattr(download, "_TIMEOUT", (2.0, 0.3))
-    monkeypatch.setattr(report, "stderr", lambda: Console(file=screen, force_terminal=True, width=100))
+    monkeypatch.setattr(console, "stderr", lambda: Console(file=screen, force_terminal=True, width=100))
     known(url=serve(faults=[stall_after(10)]).url)
     (zoo.cache_folder() / "fake.pt").unlink()
     fetch_models(False, {"classifier": "fake"})

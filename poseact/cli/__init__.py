@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import gc
 import os
 import sys
@@ -13,8 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
-from . import doctor, evaluate, export, extract_poses, models, predict, train
-from .report import reported
+from ..memory import keep_freed_memory
+from . import doctor, evaluate, export, extract_poses, label, models, predict, report, train
+from .console import reported
 
 app = typer.Typer(
     name="poseact",
@@ -24,6 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("predict")(reported(predict.predict))
+app.command("label")(reported(label.label))
+app.command("report")(reported(report.report))
 app.command("extract-poses")(reported(extract_poses.extract_poses))
 app.command("train")(reported(train.train))
 app.command("evaluate")(reported(evaluate.evaluate))
@@ -45,16 +47,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory that is freed instead of giving it back: a network's volumes of some 20 MB are
-    allocated over and over, and each new page costs more than the arithmetic on it. Elsewhere this does nothing."""
-    trim_threshold, mmap_max = -1, -4  # the names of mallopt's parameters in malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, 2**31 - 1)
 
 
 def main() -> None:

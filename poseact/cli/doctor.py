@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .report import show_warnings, stderr
+from .console import show_warnings, stderr
 
 if TYPE_CHECKING:
     from ..doctor import Finding

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from ..errors import InputError, OutputError, UsageError
 from ..files import check_output, written_aside
+from .console import counting_bar, say, show_warnings
 from .options import Debug, Device, Precision, PrecisionName, Quiet, Weights, parse_weights
-from .report import counting_bar, say, show_warnings
 
 if TYPE_CHECKING:
     from ..classifier import Classifier, Ensemble

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .console import say, show_warnings
 from .options import Debug, Quiet, parse_subjects
-from .report import say, show_warnings
 
 Checkpoint = Annotated[
     Path,

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import PoseActError, UsageError
 from ..zoo import DEFAULT_DETECTOR, DEFAULT_POSE
+from .console import say, say_error, show_warnings, videos_bar
 from .fetch import fetch_models
 from .options import (
     Boxes,
@@ -25,7 +26,6 @@ from .options import (
     Subjects,
     parse_people,
 )
-from .report import say, say_error, show_warnings, videos_bar
 
 if TYPE_CHECKING:
     from ..batch import Extraction

@@ -8,7 +8,7 @@ from functools import partial
 from rich.progress import Progress, TaskID
 
 from ..zoo import Part, complete_mode, model_named, resolve_all
-from .report import bytes_bar, say
+from .console import bytes_bar, say
 
 
 def fetch_models(quiet: bool, names: Mapping[Part, str]) -> None:

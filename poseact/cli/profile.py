@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from .report import say, stderr
+from .console import say, stderr
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
