@@ -27,13 +27,13 @@ Poses as files: `poses` reads and writes the pickles, `pose_tables` CSV and JSON
 extracts many videos into one file by way of `pose_store`; `video_labels` and `splits` say what
 each is for.
 
-Of many videos: `label` has a `crew` of worker processes, each with a `labeller`, label them; `run_store` keeps what is
-known, as `records`, whatever is killed; `run_output` writes it, with `summary` adding it up and `sorting` putting videos
-into folders. `sources` finds the videos, by `probe` also by what is in them.
+Of many videos: `label` has a `crew` of worker processes, each with a `labeller`, label them; `run_store` keeps what
+is known, as `records`, whatever is killed; `run_output` writes it, with `summary` adding it up and `sorting` putting
+videos into folders. `sources` finds the videos, by `probe` also by what is in them.
 
 To look at: `video_poses` puts the poses of clips together and says who is where at any time, `timeline` which label
-holds then; `drawing`, with `lettering`, draws both, `annotate` makes a video of it by `mp4` and `sound`, `thumbnails` takes
-small pictures of moments, by `run_pictures` also later. `report` makes a page of a run.
+holds then; `drawing`, with `lettering`, draws both, `annotate` makes a video of it by `mp4` and `sound`, `thumbnails`
+takes small pictures of moments, by `run_pictures` also later. `report` makes a page of a run.
 
 Right of it: `nets` holds the networks, `bundle` the file that a classifier is, `checkpoints` and `modality` turn those
 of PYSKL and MMAction2 into one, `onnx` turns one into ONNX, `training` makes bundles from labelled poses and measures

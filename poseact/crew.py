@@ -7,6 +7,7 @@ tell before a job ends how far it is. Here each worker has a pipe of its own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import multiprocessing
 import os
@@ -14,8 +15,10 @@ import signal
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
@@ -35,8 +38,12 @@ Start = Callable[[str], Work]
 _BEAT = 0.3
 # Loading networks shows no progress, and from a cold network disk takes long.
 _LOADING = 600.0
-# So many workers that end before they could do anything, one after the other, and there is no use in more.
+# A worker that has ended so often before it could do anything, one after the other, is not hired again.
 _HOPELESS = 3
+# If for so many seconds nobody looked at the workers, all may have been stopped (Ctrl-Z); they get their time again.
+_UNWATCHED = 5.0
+# No other video could be written either.
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
 # Seconds that a process whose pipe is closed may take to be gone.
 _FAREWELL = 5.0
 # Seconds that the networks' own watch has before a worker that hangs is killed.
@@ -46,12 +53,12 @@ _GRACE = 10.0
 @dataclass(frozen=True)
 class Event:
     """How a job ended. result: of a job that is done. error: why it is not; cause: `input`, if the same job would fail
-    again; `worker`, if it ended or hung; `fatal`, if any job would fail."""
+    again; `worker`, if it ended or hung; `unbegun`, if it was never begun; `fatal`, if any job would fail."""
 
     job: Any
     result: Any = None
     error: str = ""
-    cause: Literal["input", "worker", "fatal", ""] = ""
+    cause: Literal["input", "worker", "unbegun", "fatal", ""] = ""
     exit_code: int = 0
 
 
@@ -66,9 +73,9 @@ class Worker:
         self.alive = time.monotonic()
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads, or with CUDA, hangs
         self.pipe, theirs = context.Pipe()
-        log = folder / f"worker-{number}.log"
-        self._process = context.Process(target=_work, args=(theirs, start, device, log), daemon=True)
-        with _divided_cores(threads):
+        self._log = folder / f"worker-{number}.log"
+        self._process = context.Process(target=_work, args=(theirs, start, device, self._log), daemon=True)
+        with _divided_cores(threads), _deaf_to_interrupts():
             self._process.start()
         theirs.close()
 
@@ -91,6 +98,11 @@ class Worker:
         hint = "; the memory may have been full, so try fewer --workers" if name == "SIGKILL" else ""
         return f"the worker process was ended by {name}{hint}"
 
+    def last_words(self) -> str:
+        """What it printed last, if anything; the whole of it is gone with the run."""
+        lines = self._log.read_text(errors="replace").split("\n") if self._log.exists() else []
+        return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+
     def end(self) -> None:
         """End the process and wait until it has. What it has not sent yet is lost."""
         self.pipe.close()
@@ -108,7 +120,9 @@ class Crew:
 
     def __init__(self, devices: Sequence[str], start: Start, folder: Path, patience: float, threads: int = 1):
         self._start, self._folder, self._patience, self._threads = start, folder, patience, threads
-        self._deaths = 0
+        # How often each worker, by its number, has ended before it could do anything.
+        self._deaths: Counter[int] = Counter()
+        self._looked = time.monotonic()
         self.workers = [self._hire(number, device) for number, device in enumerate(devices, 1)]
 
     def __enter__(self) -> Crew:
@@ -128,10 +142,15 @@ class Crew:
         return all(worker.job is None for worker in self.workers)
 
     def events(self, seconds: float) -> list[Event]:
-        """How jobs ended, as soon as any did, or after so many seconds. Raises ModelError if no worker gets to work."""
+        """How jobs ended, as soon as any did, or after so many seconds. A worker that never gets to work is given up.
+        Raises ModelError if none is left."""
+        before, self._looked = self._looked, time.monotonic()
+        if self._looked - before > _UNWATCHED:
+            for worker in self.workers:
+                worker.alive = self._looked
         pipes = {worker.pipe: worker for worker in self.workers}
         events = [self._heard(pipes[pipe]) for pipe in wait(list(pipes), seconds)]  # type: ignore[index, call-overload]
-        events += [self._given_up(worker) for worker in self.workers if self._hangs(worker)]
+        events += [self._given_up(worker) for worker in [*self.workers] if self._hangs(worker)]
         return [event for event in events if event is not None]
 
     def _hire(self, number: int, device: str) -> Worker:
@@ -148,9 +167,7 @@ class Crew:
     def _given_up(self, worker: Worker) -> Event | None:
         silent = time.monotonic() - worker.alive
         doing = "has not got on" if worker.is_ready else "has not loaded its models"
-        return self._lost(
-            worker, f"the worker process {doing} for {silent:.0f} s and was ended"
-        )
+        return self._lost(worker, f"the worker process {doing} for {silent:.0f} s and was ended")
 
     def _heard(self, worker: Worker) -> Event | None:
         worker_said: tuple[str, Any]
@@ -161,7 +178,7 @@ class Crew:
         worker.alive = time.monotonic()
         kind, content = worker_said
         if kind == "ready":
-            worker.is_ready, self._deaths = True, 0
+            worker.is_ready, self._deaths[worker.number] = True, 0
             return None
         if kind == "warning":
             log.warning("%s", content)
@@ -179,16 +196,20 @@ class Crew:
 
     def _lost(self, worker: Worker, why: str) -> Event | None:
         job, was_ready = worker.job, worker.is_ready
-        self._deaths += 0 if was_ready else 1
-        if self._deaths >= _HOPELESS:
-            raise ModelError(f"{why} before it could do anything, {_HOPELESS} times; look into {self._folder}")
-        self._replace(worker)
-        if job is None:
-            return None
-        if not was_ready:  # no fault of the job's
-            self.workers[worker.number - 1].assign(job)
-            return None
-        return Event(job, None, why, "worker")
+        self._deaths[worker.number] += 0 if was_ready else 1
+        if self._deaths[worker.number] < _HOPELESS:
+            self._replace(worker)
+        else:
+            self._give_up(worker, why)
+        return None if job is None else Event(job, None, why, "worker" if was_ready else "unbegun")
+
+    def _give_up(self, worker: Worker, why: str) -> None:
+        why = f"{why} before it could do anything, {_HOPELESS} times{worker.last_words()}"
+        if len(self.workers) == 1:
+            raise ModelError(why)
+        log.warning("%s; the others go on without worker %d on %s", why, worker.number, worker.device)
+        worker.end()
+        self.workers.remove(worker)
 
 
 def _work(pipe: Connection, start: Start, device: str, log: Path) -> None:
@@ -233,7 +254,8 @@ def _do(work: Work, job: Any, say: Callable[[str, Any], None]) -> None:
     except StalledError as error:  # its threads hang on
         say("failed", (str(error), "worker", error.exit_code))
     except PoseActError as error:
-        say("failed", (str(error), "fatal", error.exit_code))
+        own = isinstance(error.__cause__, OSError) and error.__cause__.errno not in _OF_THE_DISK
+        say("failed", (str(error), "input" if own else "fatal", error.exit_code))
     except Exception as error:  # a bug, or memory that is full: nobody knows what state the worker is in
         traceback.print_exc()
         say("failed", (f"{type(error).__name__}: {' '.join(str(error).split())}", "worker", 1))
@@ -269,6 +291,20 @@ def _send_warnings(send: Callable[[str], None]) -> None:
 
     logger = logging.getLogger("poseact")
     logger.handlers, logger.propagate = [Sender(logging.WARNING)], False
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """For a process that is started meanwhile: Ctrl-C in its first moments would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which some Pythons do on the way, and then let interrupts through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

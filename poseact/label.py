@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
+import tempfile
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -19,6 +21,7 @@ from .errors import ModelError, OutputError, PoseActError, UsageError
 from .labeller import LabelJob, LabelSettings
 from .records import LabelledVideo
 from .run_output import FORMATS, RunOutput
+from .run_pictures import take_missing_pictures
 from .run_store import FILE, RunStore, text_of
 from .sources import SourceVideo, find_videos
 from .zoo import resolve_all, sha256
@@ -83,19 +86,20 @@ class LabelRun:
             if plan.output.is_dir() and os.path.isdir(given) and os.path.samefile(given, plan.output):
                 raise UsageError(f"{plan.output} holds what is to be labelled; choose a folder of its own for results")
         self.videos = _named_in_text(find_videos(plan.inputs, by_content=True, leave_out=plan.output))
-        names = [video.name for video in self.videos]
-        self.output = RunOutput(plan.output, plan.formats, names, plan.settings.options.per_person)
-        self.output.check()
-        # What each worker runs on.
-        self.devices = self._devices()
-        self._check_options()
         self._settings = _described(plan)
         # Those that no earlier run has labelled.
         self.undone = self.videos
         if (plan.output / FILE).is_file() and not plan.restart:
             with RunStore(plan.output) as store:
                 store.check_settings(self._settings)
+                self.videos = store.named_as_before(self.videos)
                 self.undone = store.undone(self.videos)
+        names = [video.name for video in self.videos]
+        self.output = RunOutput(plan.output, plan.formats, names, plan.settings.options.per_person)
+        self.output.check(self.videos)
+        # What each worker runs on.
+        self.devices = self._devices()
+        self._check_options()
         self.crew: Crew | None = None
         # Of this run: how many are done and failed, and their rows and seconds of video.
         self.done, self.failed, self.rows, self.seconds = 0, 0, 0, 0.0
@@ -132,8 +136,13 @@ class LabelRun:
             try:
                 if waiting:
                     yield from self._work(waiting, store)
-            finally:
-                self.output.finish(store, self.plan.report)
+                if self.plan.report:  # of those that a run without a report has labelled
+                    take_missing_pictures(store)
+            except BaseException:
+                with contextlib.suppress(OutputError):  # the first error is what matters
+                    self.output.finish(store, self.plan.report)
+                raise
+            self.output.finish(store, self.plan.report)
 
     def _work(self, waiting: deque[SourceVideo], store: RunStore) -> Generator[Step, None, None]:
         tries: dict[str, int] = {}
@@ -146,12 +155,16 @@ class LabelRun:
                     video = waiting.popleft()
                     tries[video.name] = tries.get(video.name, 0) + 1
                     store.count_attempt(video.name)
+                    self.output.clear(video.name)
                     worker.assign(LabelJob(video, self._drawn(video)))
                 for event in self.crew.events(_GLANCE):
                     if event.cause == "fatal":
                         raise _ERRORS.get(event.exit_code, PoseActError)(event.error)
                     video = event.job.video
-                    if event.cause == "worker" and tries[video.name] <= self.plan.retries:
+                    if event.cause == "unbegun":
+                        tries[video.name] -= 1
+                        waiting.appendleft(video)
+                    elif event.cause == "worker" and tries[video.name] <= self.plan.retries:
                         waiting.append(video)
                     elif event.cause:
                         store.fail(video.name, event.error)
@@ -192,12 +205,16 @@ class _Locked:
             raise UsageError(f"another run is at work in {folder}; wait for it, or choose another output") from error
         except OSError as error:
             raise OutputError(f"the folder {folder} cannot be made: {error.strerror}; choose another output") from error
-        if self._plan.restart:
-            self._output.remove()
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
+        try:
+            if self._plan.restart:
+                self._output.remove()
+            self._output.make_scratch()
+        except PoseActError:
+            self._unlock()
+            raise
         # For what libraries in the workers write, of which a kill would leave some for ever.
         self._before = {name: os.environ.get(name) for name in ("TMPDIR", "YOLO_CONFIG_DIR")}
+        self._tempdir = tempfile.tempdir
         os.environ.update(TMPDIR=str(scratch.absolute()), YOLO_CONFIG_DIR=str(scratch.absolute()))
 
     def __exit__(self, *_: object) -> None:
@@ -206,9 +223,14 @@ class _Locked:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+        tempfile.tempdir = self._tempdir  # which is noted at its first use
         shutil.rmtree(self._output.scratch, ignore_errors=True)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        with contextlib.suppress(OSError):  # before the release: afterwards it may be somebody else's
+            os.unlink(self._lock.lock_file)
         self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
 def _named_in_text(videos: Sequence[SourceVideo]) -> list[SourceVideo]:

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from .records import FailedVideo, LabelledVideo, Moment, PersonAtMoment
 from .sources import SourceVideo, stamp_of
 
 FILE = "run.sqlite"
+# The stamp of a file that is not there.
+_GONE = "not there"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS videos (
@@ -99,7 +101,8 @@ class RunStore:
 
         Raises UsageError if one would take the place of another that is still there.
         """
-        known = {name: (bytes(path), stamp) for name, path, stamp in self._all("SELECT name, path, stamp FROM videos")}
+        rows = self._all("SELECT name, path, stamp, state FROM videos")
+        known = {name: (bytes(path), stamp, state) for name, path, stamp, state in rows}
         last = self._all("SELECT coalesce(max(position), -1) FROM videos")[0][0]
         with self._change() as database:
             database.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", list(settings.items()))
@@ -109,6 +112,8 @@ class RunStore:
                 if name not in known:
                     row = (name, position, path, stamp)
                     database.execute("INSERT INTO videos (name, position, path, stamp) VALUES (?, ?, ?, ?)", row)
+                    continue
+                if stamp == _GONE and known[name][2] == "done":  # a disk that is off today; its labels still hold
                     continue
                 if known[name][1] != stamp:
                     self._check_that_no_other_is_lost(video, known[name][0])
@@ -126,15 +131,26 @@ class RunStore:
                 "lost; choose another output"
             )
 
+    def named_as_before(self, videos: Sequence[SourceVideo]) -> list[SourceVideo]:
+        """The videos, those that are known under the names that they have here: which folders are named beside
+        theirs may lengthen or shorten names, and the same video would be there twice."""
+        known = {bytes(path): name for name, path in self._all("SELECT name, path FROM videos")}
+        taken = {video.name for video in videos}
+        before = (known.get(_bytes_of(video.path), video.name) for video in videos)
+        return [
+            video if name in taken else replace(video, name=name) for video, name in zip(videos, before, strict=True)
+        ]
+
     def waiting(self, videos: Iterable[SourceVideo]) -> list[SourceVideo]:
         """Those of the videos that are to be done."""
         names = {name for (name,) in self._all("SELECT name FROM videos WHERE state = 'waiting'")}
         return [video for video in videos if video.name in names]
 
     def undone(self, videos: Iterable[SourceVideo]) -> list[SourceVideo]:
-        """Those of the videos of which nothing is known, since they are new, have changed or failed."""
+        """Those of the videos of which nothing is known, since they are new, have changed or failed. One that is known
+        and not there any more is not among them."""
         done = dict(self._all("SELECT name, stamp FROM videos WHERE state = 'done'"))
-        return [video for video in videos if video.name not in done or done[video.name] != _stamp(video.path)]
+        return [v for v in videos if v.name not in done or _stamp(v.path) not in (done[v.name], _GONE)]
 
     # What has come of it.
 
@@ -262,7 +278,7 @@ def _stamp(path: Path) -> str:
     try:
         return stamp_of(path)
     except InputError:
-        return "not there"
+        return _GONE
 
 
 def _row(values: dict[str, Any]) -> ClipLabel:

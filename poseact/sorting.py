@@ -61,7 +61,7 @@ def sort_videos(
 
 def safe_name(name: str) -> str:
     """A name that any system takes for a folder: `a/b` -> `a_b`, `CON` -> `CON_`, `..` -> `_`."""
-    name = _shortened(_FORBIDDEN.sub("_", name)).rstrip(". ").strip()
+    name = shortened(_FORBIDDEN.sub("_", name)).rstrip(". ").strip()
     # Reserved is what Windows takes for a device, with any ending.
     return f"{name}_" if name and PureWindowsPath(name).is_reserved() else name or "_"
 
@@ -76,10 +76,11 @@ def _labels_of(video: LabelledVideo, by: Literal["label", "labels"]) -> list[str
 def _flat(name: str) -> str:
     stem, ending = os.path.splitext(name.replace("/", "_").replace("\\", "_"))
     # The end of a long name tells more than its first folders.
-    return _shortened(stem[::-1])[::-1] + ending
+    return shortened(stem[::-1])[::-1] + ending
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name that leaves room for more in what file systems take."""
     while len(os.fsencode(name)) > _LENGTH:
         name = name[:-1]
     return name

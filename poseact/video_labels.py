@@ -20,19 +20,21 @@ log = logging.getLogger(__name__)
 # By these a table is told from a pose file.
 TABLE_ENDINGS = (".csv", ".tsv")
 _COLUMNS = ("video", "label")
-_TIMES = ("start", "end")
+_NUMBERS = ("start", "end", "x", "y", "at")
 
 
 @dataclass(frozen=True)
 class LabelledSpan:
     """A row of a table: what is done in [start, end) seconds of a video. video: as it is named there. start, end:
-    None: from the first frame, to the last. line: of the table, from 1."""
+    None: from the first frame, to the last. line: of the table, from 1. place: (x, y, seconds): by whom, in shares of
+    the picture's width and height, and when they are there; None: by whom it is mostly about."""
 
     video: str
     label: str
     start: float | None
     end: float | None
     line: int
+    place: tuple[float, float, float] | None = None
 
     def __str__(self) -> str:
         if self.start is None and self.end is None:
@@ -113,10 +115,11 @@ def labels_from_table(videos: Sequence[SourceVideo], table: Path) -> VideoLabels
 
 
 def read_table(table: Path) -> list[LabelledSpan]:
-    """The rows of a CSV file with the columns `video` and `label`, and `start` and `end` in seconds where they are
-    there; separated by commas, semicolons or tabs, in any order, with others among them.
+    """The rows of a CSV file with the columns `video` and `label`; and if they are there `start` and `end` in seconds,
+    and of a place `x`, `y` and `at`, as shares of the picture and in seconds. They are separated by commas, semicolons
+    or tabs, in any order, with others among them.
 
-    Raises InputError if it cannot be read, lacks a column, has no row with a video and its label, or a time is none.
+    Raises InputError if it cannot be read, lacks a column, has no row with a video and its label, or a number is none.
     """
     try:
         text = table.read_text(encoding="utf-8-sig")  # Windows' editors put a mark first
@@ -131,27 +134,29 @@ def read_table(table: Path) -> list[LabelledSpan]:
         raise InputError(f"the first line of {table} must name the columns video and label, but is {header!r}")
     rows = []
     for row in reader:
-        video, label, start, end = (
-            (row[columns[name]] or "").strip() if name in columns else "" for name in (*_COLUMNS, *_TIMES)
+        video, label, *numbers = (
+            (row[columns[name]] or "").strip() if name in columns else "" for name in (*_COLUMNS, *_NUMBERS)
         )
         if video and label:
             line = reader.line_num
-            rows.append(LabelledSpan(video, label, _seconds(start, table, line), _seconds(end, table, line), line))
+            start, end, x, y, at = (_number(text, table, line) for text in numbers)
+            place = None if x is None or y is None or at is None else (x, y, at)
+            rows.append(LabelledSpan(video, label, start, end, line, place))
     if not rows:
         raise InputError(f"{table} holds no row with a video and its label")
     return rows
 
 
-def _seconds(text: str, table: Path, line: int) -> float | None:
+def _number(text: str, table: Path, line: int) -> float | None:
     if not text:
         return None
     try:
-        seconds = float(text.replace(",", "."))  # where semicolons separate, commas are decimal
+        number = float(text.replace(",", "."))  # where semicolons separate, commas are decimal
     except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise InputError(f"line {line} of {table} has {text!r} for a time; write seconds, such as 12.5")
-    return seconds
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"line {line} of {table} has {text!r} for a time or place; write a number, such as 12.5")
+    return number
 
 
 def _ways_to_name(videos: Sequence[SourceVideo]) -> dict[str, str]:

@@ -13,8 +13,8 @@ from .skeleton import Layout
 # second one is for poses between which no picture was looked at, as where few a second are.
 _LONGEST_GAP = 0.35
 _LONGEST_UNSEEN_GAP = 1.0
-# Somebody's last pose holds until the next picture would have been looked at: 20 a second are.
-_HOLD = 0.051
+# Somebody's last pose holds until the next picture would have been looked at: 15 a second are.
+_HOLD = 0.068
 # Scores are means of what lies this far around, in seconds, the nearer the more.
 _SCORES_AROUND = 0.25
 # Containers round times.

@@ -14,6 +14,7 @@ from test_cli import clip, one_sentence, poseact, run  # noqa: F401  (clip is a 
 from typer.testing import CliRunner
 
 from poseact.cli import run_display
+from poseact.cli.console import stderr
 from poseact.cli.groups import takes
 from poseact.cli.run_display import RunDisplay
 
@@ -79,6 +80,8 @@ def test_pictures_that_a_run_did_not_take_are_taken_for_the_report(folder, tmp_p
     assert run("label", folder / "day 1", "-o", output, "--fast", "--workers", 1)[0] == 0
     assert run("report", output, "-o", tmp_path / "page.html")[0] == 0
     with_pictures = (tmp_path / "page.html").stat().st_size
+    code, _, err = run("report", output, "-o", output / "run.sqlite")
+    assert (code, "would overwrite" in err) == (2, True)
     (folder / "day 1" / "jacks.mp4").unlink()
     code, _, err = run("report", output)
     assert code == 0, err
@@ -97,6 +100,7 @@ def test_a_dry_run_writes_nothing(folder, tmp_path):
     ("options", "code", "words"),
     [
         (["--copy"], 2, "--sort-into"),
+        (["--by", "label"], 2, "--sort-into"),
         (["--format", "xml"], 2, "'xml'"),
         (["--format", ","], 2, "no format"),
         (["--devices", "tpu"], 2, "'tpu' is no device"),
@@ -205,6 +209,10 @@ def test_the_display_tells_how_far_it_is_and_how_long_it_takes(pretended_run, mo
     with RunDisplay(pretended_run, quiet=True) as display:
         display.update(None)
     assert capsys.readouterr().err == ""
+
+
+def test_messages_are_written_above_the_display_not_into_it(pretended_run):
+    assert RunDisplay(pretended_run, quiet=False)._live.console is stderr()
 
 
 def test_the_display_shows_what_each_worker_does(pretended_run):

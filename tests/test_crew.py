@@ -1,5 +1,6 @@
 """Worker processes: their jobs, their deaths, and that nobody is left behind."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -30,7 +31,7 @@ def work(device, job, tell):
     if name == "hang":
         time.sleep(60)
     if name == "raise":
-        raise values[0]
+        raise values[0] from getattr(values[0], "reason", None)
     if name == "print":
         os.write(1, b"from a library\n")
         os.write(2, b"in C\n")
@@ -42,6 +43,13 @@ def work(device, job, tell):
     return None
 
 
+def of_one_video(code):
+    """An output that cannot be written; its cause outlives pickling."""
+    error = OutputError("the video cannot be written")
+    error.reason = OSError(code, "no")
+    return error
+
+
 def start(device):
     return partial(work, device)
 
@@ -51,6 +59,7 @@ def cannot_start(device):
 
 
 def dies_at_start(device):
+    os.write(2, b"in a library\nthe driver is too old\n\n")
     os._exit(9)
 
 
@@ -62,7 +71,11 @@ def run(crew, jobs, seconds=30):
         assert time.monotonic() < end, "the crew does not get on"
         for worker in crew.free[: len(waiting)]:
             worker.assign(waiting.pop(0))
-        events.update({repr(event.job): event for event in crew.events(0.1)})
+        for event in crew.events(0.1):
+            if event.cause == "unbegun":
+                waiting.append(event.job)
+            else:
+                events[repr(event.job)] = event
     return [events[repr(job)] for job in jobs]
 
 
@@ -111,6 +124,8 @@ def test_what_libraries_warn_of_is_told_here(folder, caplog):
         (InputError("a.mp4 is empty"), "input", 3),
         (StalledError("decoding has not got on"), "worker", 7),
         (OutputError("the disk is full"), "fatal", 5),
+        (of_one_video(errno.EINVAL), "input", 5),
+        (of_one_video(errno.ENOSPC), "fatal", 5),
         (MemoryError("no\nmore"), "worker", 1),
         (OSError("read error"), "worker", 1),
     ],
@@ -159,12 +174,50 @@ def test_models_that_cannot_be_loaded_end_it_all(folder):
 
 def test_workers_that_never_get_to_work_are_not_hired_for_ever(folder):
     with (
-        pytest.raises(ModelError, match="exit code 9 before it could do anything, 3 times"),
+        pytest.raises(ModelError, match="exit code 9 before it could do anything, 3 times: the driver is too old"),
         Crew(["cpu"], dies_at_start, folder, patience=20) as crew,
     ):
-        while True:
-            crew.events(0.1)
+        run(crew, [("double", 1)])
     assert left_behind() == []
+
+
+def one_of_two_starts(device):
+    if device == "cuda:1":
+        print("CUDA out of memory", flush=True)
+        os._exit(9)
+    return partial(work, device)
+
+
+def test_a_worker_that_never_gets_to_work_is_given_up_and_the_others_go_on(folder, caplog):
+    with Crew(["cuda:0", "cuda:1"], one_of_two_starts, folder, patience=20) as crew:
+        waiting, done = [("double", i) for i in range(8)], []
+        end = time.monotonic() + 30
+        while len(done) < 8:
+            assert time.monotonic() < end
+            for worker in crew.free[: len(waiting)]:
+                worker.assign(waiting.pop())
+            for event in crew.events(0.1):
+                assert event.cause in ("", "unbegun")
+                (waiting if event.cause else done).append(event.job)
+        while len(crew.workers) == 2:
+            assert time.monotonic() < end
+            crew.events(0.1)
+    assert sorted(done) == [("double", i) for i in range(8)]
+    assert "3 times: CUDA out of memory; the others go on without worker 2 on cuda:1" in caplog.text
+    assert left_behind() == []
+
+
+def test_workers_that_were_stopped_with_all_get_their_time_again(folder, monkeypatch):
+    monkeypatch.setattr("poseact.crew._GRACE", 0.0)
+    monkeypatch.setattr("poseact.crew._UNWATCHED", 0.5)
+    with Crew(["cpu"], start, folder, patience=1.0) as crew:
+        run(crew, [("double", 1)])
+        crew.workers[0].assign(("tell",))
+        time.sleep(1.5)  # as if the parent were stopped too
+        events = []
+        while not events:
+            events = crew.events(0.1)
+    assert events[0].result == "told"
 
 
 def test_workers_end_with_a_parent_that_is_killed(folder):

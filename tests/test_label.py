@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -17,7 +19,8 @@ from poseact.label import LabelRun, RunPlan
 from poseact.labeller import LabelSettings
 from poseact.options import Models, Options
 from poseact.records import LabelledVideo, Moment
-from poseact.run_store import RunStore
+from poseact.run_output import RunOutput
+from poseact.run_store import FILE, RunStore
 from poseact.segments import RowRule
 
 
@@ -197,6 +200,7 @@ def test_what_an_earlier_run_left_in_the_folder_is_no_video(plan, clips, tmp_pat
     output = folder / "out"
     (output / "videos").mkdir(parents=True)
     (output / "videos" / "a.mp4").write_text("drawn")
+    (output / FILE).touch()
     run = LabelRun(plan(output=output))
     assert [video.name for video in run.videos] == ["a.mp4"]
     with pytest.raises(UsageError, match="choose a folder of its own"):
@@ -209,9 +213,59 @@ def test_results_of_somebody_else_are_not_lost(plan, clips, tmp_path):
     (tmp_path / "out" / "labels.csv").write_text("mine")
     with pytest.raises(UsageError, match=r"labels\.csv is there and of no run"):
         LabelRun(plan())
+    (tmp_path / "out" / "labels.csv").unlink()
+    (tmp_path / "out" / "videos").mkdir()
+    (tmp_path / "out" / "videos" / "a.mp4").write_text("mine")
+    with pytest.raises(UsageError, match=r"a\.mp4 is there and of no run"):
+        LabelRun(plan(restart=True))
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="is a file"):
         LabelRun(plan(output=tmp_path / "file"))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_videos_that_results_would_overwrite_are_refused(plan, tmp_path, restart):
+    (tmp_path / "videos" / "day 1").mkdir(parents=True)
+    (tmp_path / "videos" / "day 1" / "a.mp4").write_text("walk")
+    with pytest.raises(UsageError, match="could be lost; choose another output"):
+        LabelRun(plan(inputs=[str(tmp_path / "videos")], output=tmp_path, restart=restart))
+
+
+def test_a_video_is_there_once_whatever_is_named_beside_it(plan, tmp_path):
+    for day in ("day 1", "day 2"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "a.mp4").write_text(f"walk {day}")
+    for days in (["day 1"], ["day 1", "day 2"], ["day 2", "day 1"]):
+        work(LabelRun(plan(inputs=[str(tmp_path / day) for day in days])))
+    lines = [json.loads(line) for line in (tmp_path / "out" / "labels.jsonl").read_text().splitlines()]
+    assert [line["source"][-11:] for line in lines] == ["day 1/a.mp4"] * 3 + ["day 2/a.mp4"] * 3
+
+
+def test_files_of_what_a_video_was_do_not_outlive_it(plan, clips, tmp_path):
+    clips(a="walk")
+    work(LabelRun(plan(formats=("srt",))))
+    clips(a="broken now")
+    work(LabelRun(plan(formats=("csv",))))
+    assert list((tmp_path / "out" / "videos").iterdir()) == []
+
+
+def test_names_of_files_beside_videos_are_their_own_and_short_enough():
+    names = ["a.avi", "a.mp4", "a.avi.mkv", "b", "c.mp4", f"{'x' * 250}.mp4", f"{'x' * 250}.avi", "d/\u4e00.mp4"]
+    output = RunOutput(Path(), ("srt",), names, False)
+    found = [output.beside(name, ".srt") for name in names]
+    assert len(set(found)) == len(names)
+    assert [str(found[i]) for i in (3, 4, 7)] == ["videos/b.srt", "videos/c.srt", "videos/d/\u4e00.srt"]
+    assert all(len(os.fsencode(path.name)) <= 240 for path in found)
+
+
+def test_a_run_leaves_the_place_for_temporary_files_as_it_was(plan, clips, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    clips(a="walk")
+    steps = LabelRun(plan()).work()
+    next(steps)
+    assert tempfile.gettempdir().endswith(".work")
+    list(steps)
+    assert os.path.isdir(tempfile.gettempdir())
 
 
 def test_only_one_run_is_at_work_in_a_folder(plan, clips):
@@ -242,12 +296,15 @@ def test_a_kill_leaves_what_the_next_run_clears_away(plan, clips, tmp_path):
     work(run)
     out = tmp_path / "out"
     (out / "labels.jsonl").write_text('{"half": ')
+    strange = out / "videos" / "download.part"
+    strange.parent.mkdir()
+    strange.touch()
     for left in ("labels.csv.part", "videos/a.mp4.x.part", ".work/yolo/settings.json"):
         (out / left).parent.mkdir(parents=True, exist_ok=True)
         (out / left).write_text("")
     work(LabelRun(plan()))
     assert sources(out) == ["a.mp4", "b.mp4"]
-    assert not list(out.rglob("*.part"))
+    assert list(out.rglob("*.part")) == [strange]
     assert not (out / ".work").exists()
 
 

@@ -134,14 +134,27 @@ def test_rows_of_no_use_are_counted_and_left_out(videos, caplog):
     assert "broken.mp4 is not a video" in said[0]
     assert "end before they start, such as a.mp4 from 1 to 1 s in line 2; they are left out" in said[1]
     assert "lie outside of their video, such as a.mp4 from 5 to 6 s in line 4" in said[2]
-    assert "show nobody, such as b.mp4 from 0.6 to 0.9 s in line 6" in said[3]
+    assert "show nobody, or nobody where they say, such as b.mp4 from 0.6 to 0.9 s in line 6" in said[3]
     assert "are of videos that are not there or cannot be read, such as c.mp4" in said[4]
+
+
+def test_rows_that_contradict_each_other_are_left_out(videos, caplog):
+    table = table_of(
+        videos, "a.mp4,0,1,jump", f"{videos / 'a.mp4'},0,1,wave", "a.mp4,1,2,sit", "a.mp4,1,2,sit", "b.mp4,0,1,wave"
+    )
+    with caplog.at_level(logging.WARNING):
+        clips = clips_of_table(table, stages_of()[0])
+    assert [label for label, *_ in told(clips)] == ["sit", "sit", "wave"]
+    assert "2 rows of" in caplog.text
+    assert "label a time that other rows label otherwise" in caplog.text
 
 
 def test_a_table_with_nothing_to_learn_from_is_an_input_error(videos):
     with pytest.raises(InputError, match="no row with anything to learn from"):
         clips_of_table(table_of(videos, "a.mp4,3,4,jump", "c.mp4,0,1,wave"), stages_of()[0])
-    with pytest.raises(InputError, match=r"line 2 of .*corrections\.csv has 'soon' for a time; write seconds"):
+    with pytest.raises(
+        InputError, match=r"line 2 of .*corrections\.csv has 'soon' for a time or place; write a number"
+    ):
         clips_of_table(table_of(videos, "a.mp4,soon,4,jump"), stages_of()[0])
 
 
@@ -151,6 +164,19 @@ def test_a_clip_has_its_most_prominent_people_first(videos):
     first, second = clips_of_table(table, stages_of(*people)[0], subjects=2).file.split("train")
     assert [a.poses.boxes[:, 3, 0].tolist() for a in (first, second)] == [[110, 10], [60, 110]]
     assert clips_of_table(table, stages_of(*people)[0]).file.split("train")[1].poses.scores.shape[0] == 1
+
+
+def test_a_row_with_a_place_is_of_who_is_there_then(videos, caplog):
+    people = [(10, 80, NOSE, *ALWAYS), (110, 60, NOSE, *ALWAYS), (60, 90, NOSE, 1.0, 2.0)]
+    # The middle of somebody's keypoints is at x + size / 4, 10 + size / 2, in a picture of 160 x 120.
+    rows = ["a.mp4,0,1,jump,0.78,0.33,0.5", "a.mp4,0,1,wave,0.19,0.42,0.5", "a.mp4,1,2,sit,0.52,0.46,1.5"]
+    rows += ["a.mp4,0,1,run,0.52,0.46,0.5", "b.mp4,0,1,wave,,,"]
+    table = table_of(videos, *rows, header="video,start,end,label,x,y,at")
+    with caplog.at_level(logging.WARNING):
+        clips = clips_of_table(table, stages_of(*people)[0])
+    found = [(clips.names[a.label], a.poses.boxes[0, 0, 0].tolist()) for a in clips.file.split("train")]
+    assert found == [("jump", 110), ("wave", 10), ("sit", 60), ("wave", 10)]
+    assert "show nobody, or nobody where they say, such as a.mp4 from 0 to 1 s in line 5" in caplog.text
 
 
 # Training on them

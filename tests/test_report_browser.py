@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import small_report as small
@@ -230,11 +231,12 @@ def test_corrections_are_kept_and_downloaded(show, videos):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("y")
     page.keyboard.press("1")
+    nowhere = ["", "", ""]
     rows = [
-        ["video", "start", "end", "label"],
-        [str(videos[0].path), "5", "7", "squat"],
-        [str(videos[0].path), "6", "8", "squat"],
-        [str(videos[0].path), "7", "9", 'a "new", one'],
+        ["video", "start", "end", "label", "x", "y", "at"],
+        [str(videos[0].path), "5", "7", "squat", *nowhere],
+        [str(videos[0].path), "6", "8", "squat", *nowhere],
+        [str(videos[0].path), "7", "9", 'a "new", one', *nowhere],
     ]
     assert download(page) == rows
     page.reload()
@@ -314,10 +316,43 @@ def test_what_is_written_can_be_read_and_what_is_pressed_has_a_name(show, scheme
 
 
 def test_a_phone_needs_no_sideways_scrolling(show):
-    page = show(viewport={"width": 400, "height": 800})
+    name = "of_a_long_name" * 6 + ".mp4"
+    long = small.video(name, [small.clip(0, "run", 0.5)])
+    page = show(
+        [long], [FailedVideo(name, Path("/videos") / name, 2, "it is broken")], viewport={"width": 360, "height": 800}
+    )
+    page.click("#tab-review")
+    page.get_by_role("button", name="The label is right").click()
     for view in ("videos", "review", "corrections", "failures"):
         page.click(f"#tab-{view}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, view
+
+
+def test_the_keys_of_the_review_act_once_it_is_clicked_and_with_caps_lock(show):
+    page = show()
+    page.click("#tab-review")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#review .place").inner_text().startswith("2 of")
+    page.keyboard.press("Shift+Y")
+    assert page.locator("#corrections-count").inner_text() == "1"
+
+
+def test_a_correction_says_where_its_person_is_as_far_as_anybody_knows(show):
+    clips = [small.clip(0, "run", 0.4, person=2), small.clip(1, "run", 0.9, person=3)]
+    page = show([small.video("pair.mp4", clips, people=(1, 2))])
+    page.click("#tab-review")
+    page.keyboard.press("y")
+    page.click("#tab-corrections")
+    assert "most prominent person" not in page.locator("#corrections").inner_text()
+    page.click("#tab-review")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("y")
+    page.click("#tab-corrections")
+    assert "most prominent person" in page.locator("#corrections").inner_text()
+    first, second = (row[1:] for row in download(page)[1:])
+    assert first[:3] == ["0", "2", "run"]
+    assert [float(value) for value in first[3:]] == pytest.approx([0.7, 0.465, 1.0], abs=0.002)
+    assert second == ["1", "3", "run", "", "", ""]
 
 
 def test_many_videos_come_in_pages_and_are_sorted(show):

@@ -89,6 +89,18 @@ def test_a_resumed_run_does_what_is_new_has_changed_or_failed(folder, videos, tm
         assert store.failed() == []
 
 
+def test_videos_that_are_away_keep_their_labels(folder, videos):
+    with RunStore(folder) as store:
+        store.begin(SETTINGS, videos)
+        store.finish(labelled(videos[0]))
+        for video in videos[:2]:
+            video.path.unlink()
+        assert names(store.undone(videos)) == ["a.mp4", "sub/c.mp4"]
+        store.begin(SETTINGS, videos)
+        assert names(store.waiting(videos)) == ["a.mp4", "sub/c.mp4"]
+        assert list(store.labelled()) == [labelled(videos[0])]
+
+
 def test_a_folder_that_was_moved_is_the_same_run(folder, videos, tmp_path):
     with RunStore(folder) as store:
         store.begin(SETTINGS, videos)

@@ -56,7 +56,7 @@ def test_between_two_poses_people_are_on_a_straight_line():
 def test_people_are_there_up_to_the_next_picture_only():
     poses = collected(walk([0, 0.05, 0.1]))
     assert len(poses.at(0.149).ids) == 1
-    assert len(poses.at(0.16).ids) == 0
+    assert len(poses.at(0.17).ids) == 0
     assert len(poses.at(-0.01).ids) == 0
 
 

@@ -34,8 +34,12 @@ from ..errors import PoseActError
 INTERRUPTED = 130
 
 
+@functools.cache
 def stderr() -> Console:
-    """A console on stderr; messages are one line, however narrow the terminal is said to be."""
+    """The console on stderr; messages are one line, however narrow the terminal is said to be.
+
+    One for all, since only the console that shows a bar knows to write above it.
+    """
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 

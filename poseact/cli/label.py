@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from enum import Enum
 from pathlib import Path
@@ -71,8 +72,9 @@ SortInto = Annotated[
     typer.Option(metavar="FOLDER", help="Link each video into FOLDER/LABEL/ at the end.", rich_help_panel="Sorting"),
 ]
 ByName = Annotated[
-    By,
+    By | None,
     typer.Option(
+        show_default="label",
         help="label: where most of its time belongs; labels: into the folder of each that it has.",
         rich_help_panel="Sorting",
     ),
@@ -128,7 +130,7 @@ def label(
     save_video: SaveVideo = False,
     report: Report = False,
     sort_into: SortInto = None,
-    by: ByName = By.label,
+    by: ByName = None,
     copy: Copy = False,
     workers: Workers = None,
     devices: Devices = "auto",
@@ -142,8 +144,9 @@ def label(
     """Label thousands of videos; whatever is interrupted goes on, whatever fails is listed."""
     show_warnings(quiet)
     models = chain.models()
-    if copy and sort_into is None:
-        raise UsageError("--copy is of --sort-into; add it")
+    for option, is_given in (("--copy", copy), ("--by", by is not None)):
+        if is_given and sort_into is None:
+            raise UsageError(f"{option} is of --sort-into; add it")
     from ..label import LabelRun, RunPlan
     from ..labeller import LabelSettings
 
@@ -174,7 +177,7 @@ def label(
         return
     _work(run, quiet)
     if sort_into is not None:
-        _sort(run, sort_into, by, copy, quiet)
+        _sort(run, sort_into, by or By.label, copy, quiet)
     _tell_end(run, quiet)
 
 
@@ -184,7 +187,7 @@ def _names(text: str) -> list[str]:
 
 def _say_plan(run: LabelRun) -> None:
     for video in run.undone:
-        typer.echo(str(video.path))
+        typer.echo(os.fsencode(video.path))  # names of files need not be text
     left = len(run.undone)
     say(
         f"{left} of {len(run.videos)} videos would be labelled into {run.plan.output}; {run.known} are labelled already"

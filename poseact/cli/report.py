@@ -21,12 +21,14 @@ def report(folder: Run, output: Output = None, quiet: Quiet = False, debug: Debu
     """Write the page of a run: its videos, labels and failures, to look at and to correct, in one HTML file."""
     show_warnings(quiet)
     from ..errors import InputError
+    from ..files import check_output
     from ..report import write_report
     from ..run_pictures import take_missing_pictures
-    from ..run_store import open_run
+    from ..run_store import FILE, open_run
 
     output = output or folder / "report.html"
     with open_run(folder) as run:
+        check_output(output, [folder / FILE])
         counts = run.counts()
         if not counts["done"] and not counts["failed"]:
             raise InputError(f"nothing of the run in {folder} is done yet; go on with it by `poseact label`")

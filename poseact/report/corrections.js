@@ -34,13 +34,13 @@ const corrections = new (class extends EventTarget {
   }
 
   read() {
-    let kept = "[]";
+    let kept = [];
     try {
-      kept = localStorage.getItem(STORE) ?? kept;
+      kept = JSON.parse(localStorage.getItem(STORE) ?? "[]");
     } catch {
-      this.isKept = false; // the browser forbids it
+      this.isKept = false; // the browser forbids it, or something else wrote there
     }
-    this.known = new Map(JSON.parse(kept).map((each) => [keyOf(each), each]));
+    this.known = new Map(kept.map((each) => [keyOf(each), each]));
   }
 
   write() {
@@ -62,7 +62,7 @@ const corrections = new (class extends EventTarget {
   set(row, label) {
     const { path, start, end, person } = placeOf(row);
     this.known.delete(rowKey(row));
-    this.known.set(rowKey(row), { video: path, start, end, person, label, was: labelName(code[row]) });
+    this.known.set(rowKey(row), { video: path, start, end, person, label, was: labelName(code[row]), ...whereIs(row) });
     this.write();
   }
 
@@ -85,8 +85,9 @@ const corrections = new (class extends EventTarget {
     const order = (a, b) => (a.video < b.video ? -1 : a.video > b.video ? 1 : a.start - b.start);
     const lines = this.list
       .sort(order)
-      .map((each) => [each.video, each.start, each.end, each.label].map(field).join(","));
-    return ["video,start,end,label", ...lines].map((line) => `${line}\r\n`).join("");
+      .map((each) => [each.video, each.start, each.end, each.label, each.x ?? "", each.y ?? "", each.at ?? ""])
+      .map((values) => values.map(field).join(","));
+    return ["video,start,end,label,x,y,at", ...lines].map((line) => `${line}\r\n`).join("");
   }
 
   download() {
@@ -111,7 +112,10 @@ function showCorrections() {
     : "Nothing is corrected yet: step through Review, or open a clip from a timeline.";
   const left =
     list.length > MOST_LISTED ? `These are the latest ${MOST_LISTED}; the download has all ${count(list.length)}.` : "";
-  const said = [corrections.isKept ? "" : lost, hint, left]
+  const prominent = list.some((each) => each.person >= 0 && each.at === undefined)
+    ? "Of some corrections the page does not know where in the picture the person is; from these “poseact train” learns of the most prominent person of the clip."
+    : "";
+  const said = [corrections.isKept ? "" : lost, hint, prominent, left]
     .filter(Boolean)
     .map((text) => h("p", { class: "notice" }, text));
   byId("corrections").replaceChildren(...said, ...(list.length ? [correctionsTable(list.slice(0, MOST_LISTED))] : []));
@@ -125,9 +129,9 @@ function correctionsTable(list) {
       {},
       h("th", { scope: "row" }, each.video),
       h("td", {}, clock(each.start)),
-      h("td", {}, clock(each.end)),
+      h("td", { class: "until" }, clock(each.end)),
       h("td", {}, each.was),
-      h("td", {}, each.label === each.was ? `✓ ${each.label}` : each.label),
+      h("td", { class: "said" }, each.label === each.was ? `✓ ${each.label}` : each.label),
       h(
         "td",
         {},

@@ -27,6 +27,9 @@ const code = Int32Array.from(rows.label, (label, row) => (label >= 0 ? label : r
 const videoOf = new Uint32Array(ROWS);
 const perPerson = rows.person.some((person) => person >= 0);
 
+/** A keypoint of a lower score is not drawn. */
+const LEAST_KEYPOINT = 0.3;
+
 /** Seconds of a row's clip. */
 const startOf = (row) => rows.start[row] / 1000;
 const endOf = (row) => (rows.start[row] + rows.length[row]) / 1000;
@@ -155,6 +158,20 @@ function peopleOf(video, moment) {
     people.push({ id: moments.ids[i], keypoints: unpacked(allPeople.slice(start, start + size)) });
   }
   return people;
+}
+
+/** Where the person of a row is, {x, y, at}: the mean of the keypoints as shares of the picture, at a time of the clip;
+ * null if the row is of no person, or nothing left of the clip shows them. */
+function whereIs(row) {
+  const video = videoOf[row];
+  const moment = momentNear(video, (startOf(row) + endOf(row)) / 2);
+  if (moment === null) return null;
+  const at = moments.time[moment] / 1000;
+  const person = peopleOf(video, moment).find((each) => each.id === rows.person[row]);
+  const seen = person?.keypoints.filter((keypoint) => keypoint[2] >= LEAST_KEYPOINT) ?? [];
+  if (at < startOf(row) || at >= endOf(row) || !seen.length) return null;
+  const mean = (axis) => seen.reduce((sum, keypoint) => sum + keypoint[axis], 0) / seen.length;
+  return { x: mean(0).toFixed(3), y: mean(1).toFixed(3), at };
 }
 
 function unpacked(text) {

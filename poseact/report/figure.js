@@ -1,8 +1,5 @@
 /** The picture of a moment, with the skeletons of whom it shows. */
 
-/** A keypoint of a lower score is not drawn. */
-const LEAST_KEYPOINT = 0.3;
-
 /** moment: null shows an empty place. person: who stands out, -1: all alike. */
 function figure(video, moment, { person = -1, width = 2 } = {}) {
   const aspect = videos.width[video] / videos.height[video];

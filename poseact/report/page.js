@@ -17,7 +17,11 @@ function showView(name) {
 function buildTabs() {
   for (const [i, view] of VIEWS.entries()) {
     const tab = byId(`tab-${view}`);
-    tab.addEventListener("click", () => showView(view));
+    tab.addEventListener("click", (event) => {
+      showView(view);
+      // A pointer does not step through tabs: its arrow keys are to go from clip to clip, as the card says.
+      if (view === "review" && event.detail) review.focus();
+    });
     tab.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;

@@ -37,6 +37,11 @@ const review = new (class {
     return this.queue[this.place];
   }
 
+  /** Keys act on the card from now on. */
+  focus() {
+    this.element.querySelector(".review-card")?.focus({ preventScroll: true });
+  }
+
   turnTo(place) {
     this.place = Math.min(Math.max(0, place), this.queue.length - 1);
     this.draw();
@@ -46,7 +51,7 @@ const review = new (class {
   advance() {
     const open = this.queue.findIndex((row, i) => i > this.place && !corrections.of(row));
     this.turnTo(open < 0 ? this.place + 1 : open);
-    this.element.querySelector(".review-card").focus({ preventScroll: true });
+    this.focus();
   }
 
   say(label) {
@@ -64,7 +69,7 @@ const review = new (class {
     const current = this.element.querySelector("[aria-current]");
     const list = current.closest(".queue");
     list.scrollTop = current.parentElement.offsetTop - list.offsetTop - list.clientHeight / 3;
-    if (inside) this.element.querySelector(".review-card").focus({ preventScroll: true });
+    if (inside) this.focus();
   }
 
   list() {
@@ -168,7 +173,8 @@ const review = new (class {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select")) return;
-    const top = this.queue.length ? topOf(this.row)[Number(event.key) - 1] : undefined;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // caps lock may be on
+    const top = this.queue.length ? topOf(this.row)[Number(key) - 1] : undefined;
     const says = this.queue.length && code[this.row] < UNSURE ? labelName(code[this.row]) : null;
     const acts = {
       ArrowRight: () => this.turnTo(this.place + 1),
@@ -179,7 +185,7 @@ const review = new (class {
       u: () => (corrections.remove(rowKey(this.row)), this.draw()),
       c: () => this.element.querySelector(".editor input").focus(),
     };
-    const act = top && Number(event.key) <= QUICK_LABELS ? () => this.say(data.labels[top[0]]) : acts[event.key];
+    const act = top && Number(key) <= QUICK_LABELS ? () => this.say(data.labels[top[0]]) : acts[key];
     if (!act || !this.queue.length) return;
     event.preventDefault();
     act();

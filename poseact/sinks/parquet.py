@@ -49,11 +49,7 @@ class ParquetSink(Sink):
         rows, self._rows = self._rows, []
         with self.writing():
             if self._writer is None:
-                # pyarrow opens the file itself, since Ctrl-C in a stream of Python's would leave half a group. A pipe
-                # cannot tell where it is, as the format must know.
-                self._target = (
-                    pyarrow.OSFile(os.fsencode(self.part), "wb") if self.part else pyarrow.BufferOutputStream()
-                )
+                self._target = self._open_target()
                 self._writer = ParquetWriter(self._target, schema())
             self._writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema()))
 

@@ -29,7 +29,10 @@ _MOST_PEOPLE = 20
 _NO_SPAN = "end before they start"
 _NO_VIDEO = "are of videos that are not there or cannot be read"
 _OUTSIDE = "lie outside of their video"
-_NOBODY = "show nobody"
+_NOBODY = "show nobody, or nobody where they say"
+# How far from its place somebody may be found, as a share of the picture.
+_REACH = 0.1
+_CONTRADICTED = "label a time that other rows label otherwise"
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def clips_of_table(
     of the whole videos are kept in `cache_beside(table)`, see `folder.poses_of_folder`. Rows that are of no use are
     reported through the logger and left out.
 
-    subjects: at most so many people of each clip, the most prominent first.
+    subjects: at most so many people of each clip, the most prominent first; where a row has a place, who is there.
     Raises InputError if the table cannot be read or no row is left, OutputError.
     """
     rows = read_table(table)
@@ -69,7 +72,10 @@ def clips_of_table(
     poses = {
         named: found.annotations[names[path]].poses for named, path in paths.items() if names[path] in found.annotations
     }
-    clips, useless = _cut(rows, poses, subjects)
+    contradicted = _contradicted(rows, paths)
+    clips, useless = _cut(sorted({*rows} - {*contradicted}, key=lambda row: row.line), poses, subjects)
+    if contradicted:
+        useless[_CONTRADICTED] = contradicted
     for reason, ones in useless.items():
         log.warning("%d rows of %s %s, such as %s; they are left out", len(ones), table, reason, ones[0])
     if not clips:
@@ -106,6 +112,16 @@ def _name_of(path: Path, table: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
+def _contradicted(rows: Sequence[LabelledSpan], paths: Mapping[str, Path]) -> list[LabelledSpan]:
+    """The rows of the same time and place of a video that have not all the same label. paths: by what the table calls
+    them."""
+    labels: dict[tuple, set[str]] = {}
+    for row in rows:
+        labels.setdefault((paths.get(row.video), row.start, row.end, row.place), set()).add(row.label)
+    known = (row for row in rows if row.video in paths)
+    return [row for row in known if len(labels[paths[row.video], row.start, row.end, row.place]) > 1]
+
+
 def _cut(
     rows: Sequence[LabelledSpan], poses: Mapping[str, PoseSequence], subjects: int | Literal["all"]
 ) -> tuple[dict[LabelledSpan, PoseSequence], dict[str, list[LabelledSpan]]]:
@@ -122,14 +138,29 @@ def _cut(
             useless.setdefault(_NO_VIDEO, []).append(row)
         else:
             clip = whole.between(start, min(end, _end_of(whole)))
+            people = _people(clip, row.place, subjects) if len(clip.times) else []
             if not len(clip.times):
                 useless.setdefault(_OUTSIDE, []).append(row)
-            elif not len(clip.track_ids):
+            elif not people:
                 useless.setdefault(_NOBODY, []).append(row)
             else:
-                best_first = np.argsort(-prominence(clip), kind="stable").tolist()
-                clips[row] = clip.select(best_first[: None if subjects == "all" else subjects])
+                clips[row] = clip.select(people)
     return clips, useless
+
+
+def _people(clip: PoseSequence, place: tuple[float, float, float] | None, subjects: int | Literal["all"]) -> list[int]:
+    """The rows of `clip` that a label is of: who is at the place, if there is one, or the most prominent."""
+    if place is None:
+        return np.argsort(-prominence(clip), kind="stable").tolist()[: None if subjects == "all" else subjects]
+    *there, time = place
+    frame = int(np.abs(clip.times - time).argmin())
+    height, width = clip.image_size
+    found = np.flatnonzero(clip.present[:, frame])
+    weights = (clip.scores[found, frame] > 0)[..., None]
+    middles = (clip.keypoints[found, frame] * weights).sum(axis=1) / weights.sum(axis=1)
+    distances = np.linalg.norm(middles / (width, height) - there, axis=1)
+    nearest = distances.argsort()[:1]
+    return found[nearest[distances[nearest] <= _REACH]].tolist()
 
 
 def _end_of(poses: PoseSequence) -> float:
