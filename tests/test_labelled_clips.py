@@ -10,7 +10,7 @@ from test_training_job import job, one_thread, poses, tiny_nets  # noqa: F401  (
 
 import poseact.extract
 from poseact.bundle import load_weights
-from poseact.errors import InputError, UsageError
+from poseact.errors import InputError, ModelError, UsageError
 from poseact.extract import PoseStages
 from poseact.poses import Annotation, load_poses
 from poseact.training.data import LabelledPoses, hold_out, read_training_data
@@ -258,3 +258,10 @@ def test_what_a_table_already_says_is_a_usage_error(job, videos):  # noqa: F811
         next(train_bundle(job(poses=[table], train_splits=["some"])))
     with pytest.raises(UsageError, match=r"corrections\.csv would overwrite what it is made from"):
         job(poses=[table], output=videos / "corrections.pt")
+
+
+def test_a_bundle_to_begin_from_is_read_before_any_video(videos, job, monkeypatch, tmp_path):
+    table = table_of(videos, "a.mp4,0,1,jump", "b.mp4,0,1,wave")
+    monkeypatch.setattr(poseact.extract, "PoseStages", None)
+    with pytest.raises(ModelError, match=r"absent\.pt does not exist"):
+        list(train_bundle(job(poses=[table], init=tmp_path / "absent.pt")))

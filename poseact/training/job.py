@@ -165,6 +165,8 @@ def train_bundle(
     log = log or (lambda text: None)
     device = choose_device(job.device)
     alike = load_bundle(job.calibrate_like, torch.device("cpu"))[1] if job.calibrate_like else None
+    if job.init is not None:
+        _read_init(job, job.init)  # hours of extraction may come before it is needed
     sources = [_source(job, index, on_extraction) for index in range(len(job.poses))]
     data = read_training_data(sources, job.validation, job.aliases, job.unknown, job.planes, job.seed)
     layout = LAYOUTS[job.layout]
@@ -229,14 +231,7 @@ def make_net(job: TrainingJob, labels: Sequence[str], log: Log) -> Recogniser:
     net = find_net(job.net).build(len(layout.limbs) if job.modality == "limb" else len(layout), len(labels))
     if job.init is None:
         return net
-    weights, info = load_weights(job.init)
-    for what, theirs, ours in (("net", info.net, job.net), ("modality", info.modality, job.modality)):
-        if theirs and theirs != ours:
-            raise UsageError(
-                f"--init {job.init} is a {theirs}, but the training's {what} is {ours}; add --{what} {theirs}"
-            )
-    if not all(value.isfinite().all() for value in weights.values()):
-        raise ModelError(f"--init {job.init} holds NaN or infinite weights; begin from another bundle")
+    weights, info = _read_init(job, job.init)
     if list(info.labels) != list(labels):
         weights = {name: value for name, value in weights.items() if not name.startswith("cls_head.")}
         log(f"the head of {job.init} knows other labels, so it is trained anew")
@@ -247,6 +242,16 @@ def make_net(job: TrainingJob, labels: Sequence[str], log: Log) -> Recogniser:
         raise UsageError(f"--init {job.init} is another network: {', '.join(differing[:3])} differ; check --layout")
     net.load_state_dict(weights, strict=False)
     return net
+
+
+def _read_init(job: TrainingJob, init: Path) -> tuple[dict[str, torch.Tensor], BundleInfo]:
+    weights, info = load_weights(init)
+    for what, theirs, ours in (("net", info.net, job.net), ("modality", info.modality, job.modality)):
+        if theirs and theirs != ours:
+            raise UsageError(f"--init {init} is a {theirs}, but the training's {what} is {ours}; add --{what} {theirs}")
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise ModelError(f"--init {init} holds NaN or infinite weights; begin from another bundle")
+    return weights, info
 
 
 def _columns(items: Sequence[Item], subjects: int | Literal["all"] | None) -> tuple[list[Annotation], list[int]]:

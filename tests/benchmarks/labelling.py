@@ -47,6 +47,7 @@ def speed(
             "command", "clips", "seconds", "clips/min", "against the loop", "labels differ", "scores differ by"
         )
         for timed in speed_runs(cut, loop, rounds):
+            console.print(f"{timed.name}: {timed.seconds:.1f} s")
             table.add_row(
                 timed.name,
                 f"{timed.clips}",

@@ -140,5 +140,5 @@ def _compared(known: Labels, found: Labels) -> tuple[int, float]:
         differ += abs(len(rows) - len(others))
         for (label, score), (other, its) in zip(rows, others, strict=False):
             differ += label != other
-            by = max(by, abs(score - its))
+            by = max(by, abs((score or 0.0) - (its or 0.0)))  # nobody has no score
     return differ, by
