@@ -260,7 +260,7 @@ def test_what_a_table_already_says_is_a_usage_error(job, videos):  # noqa: F811
         job(poses=[table], output=videos / "corrections.pt")
 
 
-def test_a_bundle_to_begin_from_is_read_before_any_video(videos, job, monkeypatch, tmp_path):
+def test_a_bundle_to_begin_from_is_read_before_any_video(videos, job, monkeypatch, tmp_path):  # noqa: F811
     table = table_of(videos, "a.mp4,0,1,jump", "b.mp4,0,1,wave")
     monkeypatch.setattr(poseact.extract, "PoseStages", None)
     with pytest.raises(ModelError, match=r"absent\.pt does not exist"):
