@@ -65,7 +65,11 @@ def test_held_frames_repeat():
     held = augmenter(replace(options, hold=1.0)).sample_frames(lengths, 48)
     free = augmenter(replace(options, hold=0.0)).sample_frames(lengths, 48)
     assert (free == torch.arange(48)).all()
-    assert set(held.diff(dim=1).unique().tolist()) == {0, 2, 3}
+    assert set(held.diff(dim=1).unique().tolist()) <= {0, 1, 2, 3, 4}
+    assert (held - free).abs().max() <= 3, "the nearest of those that are there"
+    there = [len(row.unique()) for row in held]
+    assert 48 // 3.5 <= min(there) < 17, "of the slowest, two frames of seven"
+    assert max(there) > 40
 
 
 def test_a_part_is_never_shorter_than_the_least_frames():
