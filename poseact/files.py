@@ -1,4 +1,5 @@
-"""Writing a file so that nobody ever sees half of it, and whether it may be written, checked before hours of work."""
+"""Writing a file so that nobody ever sees half of it, whether it may be written, checked before hours of work, and what
+to call it."""
 
 from __future__ import annotations
 
@@ -31,6 +32,11 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def readable(name: str | Path) -> str:
+    """The name as text that every file and terminal can take, even where the file system's is no text."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def check_output(output: Path, sources: Iterable[Path] = ()) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -18,15 +19,17 @@ from .boxes import check_boxes
 from .crew import Crew, Event
 from .device import choose_device, kind_of
 from .errors import ModelError, OutputError, PoseActError, UsageError
+from .files import readable
 from .labeller import LabelJob, LabelSettings
 from .records import LabelledVideo
 from .run_output import FORMATS, RunOutput
 from .run_pictures import take_missing_pictures
-from .run_store import FILE, RunStore, text_of
+from .run_store import FILE, RunStore
 from .sources import SourceVideo, find_videos
 from .zoo import resolve_all, sha256
 
-__all__ = ["FORMATS", "LabelRun", "RunPlan"]
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
 
 # A video that is done, how one failed, or nothing new.
 Step = LabelledVideo | Event | None
@@ -101,9 +104,8 @@ class LabelRun:
         self.devices = self._devices()
         self._check_options()
         self.crew: Crew | None = None
-        # Of this run: how many are done and failed, and their rows and seconds of video.
-        self.done, self.failed, self.rows, self.seconds = 0, 0, 0, 0.0
-        self.total = 0
+        # Of this run: how many are to be done, are done and failed, and their rows.
+        self.total, self.done, self.failed, self.rows = 0, 0, 0, 0
 
     @property
     def known(self) -> int:
@@ -117,18 +119,16 @@ class LabelRun:
 
     def _check_options(self) -> None:
         """What each worker would find out for itself."""
-        models, rows, boxes = self.plan.settings.models, self.plan.settings.rows, self.plan.settings.options.boxes
+        rows, boxes = self.plan.settings.rows, self.plan.settings.options.boxes
         if boxes is not None:
             check_boxes(Path(boxes), [video.path for video in self.videos])
         if rows.only is not None:
-            from .pipeline import Pipeline
-
-            rows.check(Pipeline.of(models, "cpu").classifier.info)
+            rows.check(_chain(self.plan.settings).classifier.info)
 
     def work(self) -> Generator[Step, None, None]:
         """Label what is left. Yields each video that is done, how each failed that is given up, and now and then None,
         so that who shows the progress can look at `crew`. Raises OutputError, ModelError."""
-        with self._locked(), RunStore(self.plan.output) as store:
+        with _Locked(self.plan, self.output), RunStore(self.plan.output) as store:
             store.begin(self._settings, self.videos)
             waiting = deque(store.waiting(self.videos))
             self.total = len(waiting)
@@ -179,14 +179,10 @@ class LabelRun:
         self.output.add(video)
         self.done += 1
         self.rows += len(video.labels)
-        self.seconds += video.seconds
         return video
 
     def _drawn(self, video: SourceVideo) -> Path | None:
         return self.output.beside(video.name, ".mp4") if self.plan.save_video else None
-
-    def _locked(self) -> _Locked:
-        return _Locked(self.plan, self.output)
 
 
 class _Locked:
@@ -237,7 +233,7 @@ def _named_in_text(videos: Sequence[SourceVideo]) -> list[SourceVideo]:
     """Names as a table can hold them, each still another."""
     named: dict[str, SourceVideo] = {}
     for video in videos:
-        text = text_of(video.name)
+        text = readable(video.name)
         numbers = (f"{text} ({number})" for number in itertools.count(2))
         name = next(name for name in itertools.chain([text], numbers) if name not in named)
         named[name] = replace(video, name=name)
@@ -259,7 +255,7 @@ def _described(plan: RunPlan) -> dict[str, str]:
             f"{path.stem} {sha256(path)[:8]}" for path in resolve_all(models.classifier, "classifier")
         ),
         "weights": models.weights,
-        "poses": _poses(settings),
+        "poses": _chain(settings).stages.description,
         "precision": models.precision,
         "backend": models.backend,
         **{name: value for name, value in found.items() if name not in _OF_NO_EFFECT},
@@ -270,16 +266,8 @@ def _described(plan: RunPlan) -> dict[str, str]:
     return {name: "" if value is None else str(value) for name, value in described.items()}
 
 
-def _poses(settings: LabelSettings) -> str:
-    from .extract import PoseStages
+def _chain(settings: LabelSettings) -> Pipeline:
+    """A chain as the workers have, of which nothing is loaded. Raises ModelError, UsageError."""
+    from .pipeline import Pipeline
 
-    models, options = settings.models, settings.options
-    return PoseStages(
-        models.detector,
-        models.pose,
-        device="cpu",
-        crops=options.crops,
-        boxes=options.boxes,
-        smoothing=options.smoothing,
-        backend=models.backend,
-    ).description
+    return Pipeline.of(settings.models, "cpu", settings.options)

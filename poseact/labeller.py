@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +17,12 @@ from .sources import SourceVideo
 
 if TYPE_CHECKING:
     from .clips import ClipLabel
+    from .crew import Tell
     from .poses import PoseSequence
     from .video_poses import VideoPoses
 
 # Moments of a video that are worth a look, at the most.
 _MOST_MOMENTS = 60
-Tell = Callable[[float, float | None], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -18,6 +17,7 @@ from .clips import ClipLabel, LabelScore
 from .detect import Detections
 from .engine import Ahead, Engine
 from .extract import PoseStages, Progress
+from .files import readable
 from .follow import Follow
 from .options import Options
 from .poses import PoseSequence
@@ -79,11 +79,6 @@ def request_clip(
     inputs = [(shown.select(rows), start, end) for rows in subjects]
     persons = int((share >= _LEAST_PRESENCE).sum())
     return ClipRequest(readable(source), clip, start, end, persons, people, inputs, poses)
-
-
-def readable(source: str | Path) -> str:
-    """The name as text that every file and terminal can take, even where the file system's is no text."""
-    return os.fsencode(source).decode("utf-8", "replace")
 
 
 def _subjects(poses: PoseSequence, share: np.ndarray, info: BundleInfo, options: Options) -> list[list[int]]:

@@ -21,7 +21,8 @@ from .device import kind_of
 from .engine import Ahead, Engine
 from .errors import InputError, UsageError
 from .extract import NETWORKS, PoseBackend, PoseStages, Progress, warn_of_damage
-from .lane import ClipRequest, Lane, readable, request_clip
+from .files import readable
+from .lane import ClipRequest, Lane, request_clip
 from .nets.freeze import Precision
 from .options import Models, Options
 from .pose import PoseEstimator

@@ -14,6 +14,7 @@ from typing import Any
 
 from .clips import ClipLabel, LabelScore
 from .errors import InputError, OutputError, UsageError
+from .files import readable
 from .records import FailedVideo, LabelledVideo, Moment, PersonAtMoment
 from .sources import SourceVideo, stamp_of
 
@@ -50,8 +51,8 @@ CREATE INDEX IF NOT EXISTS of_video ON moments (video, time);
 class RunStore:
     """The state of a run in OUT/run.sqlite: the videos, what is known of each, and by which settings.
 
-    Every change is on the disk when its method returns. Names of videos must be text, see `text_of`. Raises OutputError
-    if the file cannot be written.
+    Every change is on the disk when its method returns. Names of videos must be text, see `files.readable`. Raises
+    OutputError if the file cannot be written.
     """
 
     def __init__(self, folder: Path):
@@ -127,7 +128,7 @@ class RunStore:
     def _check_that_no_other_is_lost(self, video: SourceVideo, known: bytes) -> None:
         if known != _bytes_of(video.path) and os.path.exists(known):
             raise UsageError(
-                f"{self.folder} has labels of another {video.name}, {text_of(os.fsdecode(known))}, which would be "
+                f"{self.folder} has labels of another {video.name}, {readable(os.fsdecode(known))}, which would be "
                 "lost; choose another output"
             )
 
@@ -259,11 +260,6 @@ def open_run(folder: Path) -> RunStore:
     if not (folder / FILE).is_file():
         raise InputError(f"{folder} holds no run of `poseact label` (there is no {FILE}); check the path")
     return RunStore(folder)
-
-
-def text_of(name: str) -> str:
-    """A name as text that a database and a table can hold, even where the file system's is no text."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -8,8 +8,9 @@ import pytest
 
 from poseact.clips import ClipLabel, LabelScore
 from poseact.errors import InputError, OutputError, UsageError
+from poseact.files import readable
 from poseact.records import LabelledVideo, Moment, PersonAtMoment
-from poseact.run_store import FILE, RunStore, open_run, text_of
+from poseact.run_store import FILE, RunStore, open_run
 from poseact.sources import SourceVideo
 
 SETTINGS = {"window": "2.0", "stride": "1.0"}
@@ -166,7 +167,7 @@ def test_a_change_that_breaks_off_changes_nothing(folder, videos):
 def test_names_and_paths_that_are_no_text_survive(folder, tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4"))
     path.write_text("video")
-    video = SourceVideo(text_of(path.name), path)
+    video = SourceVideo(readable(path.name), path)
     with RunStore(folder) as store:
         store.begin(SETTINGS, [video])
         store.finish(labelled(SourceVideo(video.name, Path("x"))))

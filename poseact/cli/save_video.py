@@ -70,7 +70,7 @@ class Drawing:
     def draw(self, quiet: bool) -> None:
         """Write the videos of which there are poses. Raises OutputError, InputError."""
         from ..annotate import annotate_video
-        from ..lane import readable
+        from ..files import readable
 
         with SourcesBar([f"drawing {target.name}" for target in self._targets], "cpu", quiet) as progress:
             for which, poses in self._poses.items():
