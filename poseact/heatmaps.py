@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -121,52 +122,91 @@ def draw_volume(
     """
     if points.shape[1] == 0:
         raise ValueError("a volume needs at least one person")
-    heights = scores if rule.use_scores else torch.ones_like(scores)
-    heights = torch.where(scores < rule.least_score, 0, heights).float()
-    n, _, t, k = scores.shape
+    there = scores >= rule.least_score
+    heights = scores * there if rule.use_scores else there
+    n, m, t, k = scores.shape
     volume = torch.zeros((n, k if limbs is None else len(limbs), t, *rule.size), dtype=dtype, device=points.device)
+    # In the order of the volume, and people last.
+    points, heights = points.float().permute(4, 0, 3, 2, 1), heights.float().permute(0, 3, 2, 1)
     if limbs is None:
-        places, values = _joint_pixels(points.float(), heights, rule)
+        places, values = _joint_pixels(points, heights, rule)
     else:
-        places, values = _limb_pixels(*_limb_ends(points.float(), heights, limbs), rule)
-    volume.view(-1).scatter_reduce_(0, places.flatten(), values.flatten().to(dtype), "amax")
+        places, values = _limb_pixels(_lines(points, heights, limbs), m, rule)
+    flat, places, values = volume.view(-1), places.flatten(), values.flatten().to(dtype)
+    if m == 1:
+        # Nobody meets anybody, and what repeats a pixel repeats its value.
+        flat.scatter_(0, places, values)
+    else:
+        flat.scatter_reduce_(0, places, values, "amax")
     return volume
 
 
 def _joint_pixels(points: Tensor, heights: Tensor, rule: VolumeRule) -> tuple[Tensor, Tensor]:
     """The pixels of all gaussians: their places in the flat volume, int64, and their values, both (D, D, S).
 
-    points: (N, M, T, K, 2); heights: (N, M, T, K), 0 draws nothing; S = NMTK. Only the D by D pixels that a gaussian
+    points: (2, N, K, T, M); heights: (N, K, T, M), 0 draws nothing; S = NKTM. Only the D by D pixels that a gaussian
     can reach are computed. Those that lie beyond its edge or the picture's repeat the last pixel, so that none needs
     a mask and all joints are drawn in one go.
     """
-    height, width = rule.size
-    mu = points.flatten(0, 3).T  # (2, S)
-    low, high, inside = _box(mu, mu, torch.tensor([[width], [height]], device=mu.device), rule)
-    window = torch.arange(math.floor(2 * _MARGIN * rule.sigma) + 2, device=mu.device)[:, None, None]
+    mu = points.flatten(1)  # (2, S)
+    low, high, inside = _box(mu, mu, rule)
+    window = torch.arange(math.floor(2 * _MARGIN * rule.sigma) + 2, dtype=mu.dtype, device=mu.device)[:, None, None]
     x_y = torch.minimum(low + window, high).clamp_(min=0)  # (D, 2, S)
     across, down = torch.exp((x_y - mu).square_() / (-2 * rule.sigma**2)).unbind(dim=1)
     x, y = x_y.long().unbind(dim=1)
     values = (down * (heights.flatten() * inside))[:, None] * across
-    return (y * width + _picture_starts(heights, rule))[:, None] + x, values
+    return (y * rule.size[1] + _picture_starts(heights, rule))[:, None] + x, values
 
 
-def _limb_ends(points: Tensor, heights: Tensor, limbs: Limbs) -> tuple[Tensor, Tensor, Tensor]:
-    """Both ends (N, M, T, L, 2) and the heights (N, M, T, L) of limbs: the lower of the ends' heights."""
-    first, second = torch.tensor(limbs, dtype=torch.int64, device=points.device).view(-1, 2).T
-    start, end = (points.index_select(3, ends) for ends in (first, second))
-    start_heights, end_heights = (heights.index_select(3, ends) for ends in (first, second))
-    lower = torch.minimum(start_heights, end_heights)
+class _Lines(NamedTuple):
+    """S limbs. start, end: (2, S), (x, y) in pixels of the volume; vector: from start to end, (2, S); squared_length:
+    (S,), at least 1; is_steep: (S,), whether it is higher than wide; heights: (S,)."""
+
+    start: Tensor
+    end: Tensor
+    vector: Tensor
+    squared_length: Tensor
+    is_steep: Tensor
+    heights: Tensor
+
+
+def _lines(points: Tensor, heights: Tensor, limbs: Limbs) -> _Lines:
+    """Limbs (N, L, T, M) between points (2, N, K, T, M), as high as the lower of their ends' heights (N, K, T, M)."""
+    first, second = _ends_of(tuple(map(tuple, limbs)), points.device)  # type: ignore[arg-type]
+    start, end = points.index_select(2, first).flatten(1), points.index_select(2, second).flatten(1)
+    start_heights, end_heights = heights.index_select(1, first).flatten(), heights.index_select(1, second).flatten()
+    squared_x, squared_y = (end - start).square_().unbind()
+    squared_length = squared_x + squared_y
     # What is shorter than a pixel has no direction: PYSKL draws the first end in its place.
-    short = (end - start).square().sum(dim=-1) < 1
-    return start, torch.where(short[..., None], start, end), torch.where(short & (lower > 0), start_heights, lower)
+    is_short = squared_length < 1
+    end = torch.where(is_short, start, end)
+    lower = torch.minimum(start_heights, end_heights)
+    heights = torch.where(is_short & (lower > 0), start_heights, lower)
+    return _Lines(start, end, end - start, squared_length.clamp_(min=1), squared_y >= squared_x, heights)
 
 
-def _limb_pixels(start: Tensor, end: Tensor, heights: Tensor, rule: VolumeRule) -> tuple[Tensor, Tensor]:
+@lru_cache
+def _ends_of(limbs: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The keypoints at the first and at the second end of limbs, (L,) int64 each."""
+    first, second = torch.tensor(limbs, dtype=torch.int64, device=device).view(-1, 2).unbind(dim=1)
+    return first.contiguous(), second.contiguous()
+
+
+@lru_cache
+def _last_pixel_and_strides(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of a picture (H, W): its last pixel, and how far pixels lie apart in it if it is flat, (2, 1) float32 each, for
+    x and y."""
+    height, width = size
+    both = torch.tensor([[width - 1, height - 1], [1, width]], dtype=torch.float32, device=device)
+    last, strides = both[..., None].unbind()
+    return last, strides
+
+
+def _limb_pixels(lines: _Lines, people: int, rule: VolumeRule) -> tuple[Tensor, Tensor]:
     """The pixels near all limbs: their places in the flat volume, int64, and their values, both (C, R).
 
-    Only what lies near a limb is computed: walk through its box along its longer axis, R steps for all limbs, and
-    take at each step a window of C pixels across:
+    people: so many limbs in a row belong to the same picture. Only what lies near a limb is computed: walk through its
+    box along its longer axis, R steps for all limbs, and take at each step a window of C pixels across:
 
         . # # # . . .
         . . # # # . .     three steps down, windows of three pixels
@@ -174,60 +214,66 @@ def _limb_pixels(start: Tensor, end: Tensor, heights: Tensor, rule: VolumeRule) 
 
     As with joints, what would leave the box repeats the box's last pixel.
     """
-    height, width = rule.size
-    starts, heights = _picture_starts(heights, rule), heights.flatten()
-    start, end = start.flatten(0, 3).T, end.flatten(0, 3).T  # (2, S)
-    steep = torch.ge(*(end - start).abs().flip(0))
-    # From here on a point is not (x, y) but (along, across), whose pixels are so far apart in the flat volume:
-    strides = torch.stack([torch.where(steep, width, 1), torch.where(steep, 1, width)])
-    sides = torch.stack([torch.where(steep, height, width), torch.where(steep, width, height)])
-    start, end = (torch.where(steep, ends.flip(0), ends) for ends in (start, end))
-    low, high, inside = _box(start, end, sides, rule)
-    drawn = inside & (heights > 0)
-    start, end, low, high, heights = (torch.where(drawn, each, 0) for each in (start, end, low, high, heights))
+    low, high, inside = _box(lines.start, lines.end, rule)
+    heights = lines.heights * inside
+    _, strides = _last_pixel_and_strides(rule.size, low.device)
+    x_y = torch.stack([lines.start, lines.vector, low, high, strides.expand_as(low)])
+    # From here on a point is not (x, y) but (along, across); what is not drawn is a step at the first pixel.
+    along_across = torch.where(heights > 0, torch.where(lines.is_steep, x_y.flip(1), x_y), 0)
+    start, vector, low, high, strides = along_across.unbind()
+    run = vector[:1]
+    # A joint's vector is 0, and so is its share, whatever it is divided by.
+    share_of_pixel, share_of_step = vector / lines.squared_length, run / run.square().clamp_(min=0.25)
 
-    limb, along = _walk(low[0], high[0], drawn, max(rule.size))
-    each = torch.cat([start, end - start, strides, low[1:], high[1:], heights[None]]).index_select(1, limb)
-    start_along, start_across, run, drift, stride_along, stride_across, low_across, high_across, top = each  # (R,)
+    limb, along = _walk(low[0], high[0], max(rule.size))
+    each = [start, vector, strides, share_of_pixel, share_of_step, low[1:], high[1:], heights[None]]
+    each_step = torch.cat(each).index_select(1, limb).unbind()
+    start_along, start_across, run, drift, stride_along, stride_across = each_step[:6]
+    share_along, share_across, share_of_step, low_across, high_across, top = each_step[6:]
     ahead = along - start_along
-    middle = start_across + drift * (ahead / _not_zero(run)).clamp(0, 1)
-    window = torch.arange(math.floor(2 * _REACH * rule.sigma) + 1, device=run.device)[:, None]
-    first = torch.maximum((middle - _REACH * rule.sigma).ceil(), low_across)
-    across = torch.minimum(first + window, high_across)
+    middle = torch.addcmul(start_across, drift, (ahead * share_of_step).clamp_(0, 1))
+    reach = _REACH * rule.sigma
+    first = torch.maximum((middle - reach).ceil_(), low_across)
+    window = torch.arange(math.floor(2 * reach) + 1, dtype=run.dtype, device=run.device)[:, None]
+    further = torch.minimum(window, high_across - first)
 
     # How far from its start, as a share of its length, a limb comes nearest to a pixel.
-    beside, length = across - start_across, _not_zero(run**2 + drift**2)
-    share = torch.addcmul(ahead * run / length, beside, drift / length).clamp_(0, 1)
+    beside = further + (first - start_across)
+    share = torch.addcmul(ahead * share_along, beside, share_across).clamp_(0, 1)
     beside.addcmul_(share, drift, value=-1)
-    squared_distance = torch.addcmul(-ahead, share, run).square_().addcmul_(beside, beside)
+    squared_distance = torch.addcmul(ahead, share, run, value=-1).square_().addcmul_(beside, beside)
     values = squared_distance.div_(-2 * rule.sigma**2).exp_().mul_(top)
-    places = torch.addcmul(along * stride_along, across, stride_across).long()
-    return places.add_(starts.index_select(0, limb)), values
+    start_of_window = torch.addcmul(along * stride_along, first, stride_across)
+    places = torch.addcmul(start_of_window, further, stride_across).long()
+    pictures = limb if people == 1 else limb.div(people, rounding_mode="floor")
+    return places.add_(pictures, alpha=math.prod(rule.size)), values
 
 
-def _box(start: Tensor, end: Tensor, sides: Tensor, rule: VolumeRule) -> tuple[Tensor, Tensor, Tensor]:
+def _box(start: Tensor, end: Tensor, rule: VolumeRule) -> tuple[Tensor, Tensor, Tensor]:
     """First and last pixel, (2, S) each, of the box round two ends, and (S,) whether it holds any of the picture."""
     margin = _MARGIN * rule.sigma
-    low = (torch.minimum(start, end) - margin).trunc().clamp(min=0)
-    high = torch.minimum((torch.maximum(start, end) + margin).trunc(), sides - 1)
-    return low, high, (low <= high).all(dim=0)
+    last, _ = _last_pixel_and_strides(rule.size, start.device)
+    low = (torch.minimum(start, end) - margin).trunc_().clamp_(min=0)
+    high = torch.minimum((torch.maximum(start, end) + margin).trunc_(), last)
+    has_columns, has_rows = (low <= high).unbind()
+    return low, high, has_columns & has_rows
 
 
 def _picture_starts(heights: Tensor, rule: VolumeRule) -> Tensor:
-    """Where in the flat volume the picture of each of (N, M, T, L) lies, (NMTL,) int64."""
-    n, m, t, channels = heights.shape
-    pictures = torch.arange(n * channels * t, device=heights.device).view(n, 1, channels, t).transpose(2, 3)
-    return (pictures * math.prod(rule.size)).expand(n, m, t, channels).flatten()
+    """Where in the flat volume the picture of each of (N, L, T, M) lies, (NLTM,) int64."""
+    size, people = math.prod(rule.size), heights.shape[3]
+    pictures = torch.arange(0, size * heights[..., 0].numel(), size, device=heights.device)
+    return pictures[:, None].expand(-1, people).flatten()
 
 
-def _walk(low: Tensor, high: Tensor, drawn: Tensor, at_most: int) -> tuple[Tensor, Tensor]:
+def _walk(low: Tensor, high: Tensor, at_most: int) -> tuple[Tensor, Tensor]:
     """The steps from low to high of each of S limbs: whose step it is (R,) int64, and where it is (R,) float32."""
-    if low.device.type != "cpu":
+    if not low.is_cpu:
         return _walk_without_counts(low, high, at_most)
-    counts = ((high - low + 1) * drawn).long()
+    counts = (high - low + 1).long()
     limb = torch.repeat_interleave(counts)
-    first = (low.long() - counts.cumsum(0) + counts).index_select(0, limb)
-    return limb, (first + torch.arange(len(limb))).to(low.dtype)
+    before_first = (high.long() - counts.cumsum(0)).index_select(0, limb)
+    return limb, (before_first + torch.arange(1, len(limb) + 1)).to(low.dtype)
 
 
 def _walk_without_counts(low: Tensor, high: Tensor, at_most: int) -> tuple[Tensor, Tensor]:
@@ -235,8 +281,3 @@ def _walk_without_counts(low: Tensor, high: Tensor, at_most: int) -> tuple[Tenso
     limb = torch.arange(len(low), device=low.device)[:, None].expand(-1, at_most)
     where = torch.minimum(low[:, None] + torch.arange(at_most, device=low.device), high[:, None])
     return limb.flatten(), where.flatten()
-
-
-def _not_zero(length: Tensor) -> Tensor:
-    """Lengths to divide by; what is near 0 is a joint's, whose share of it is 0 anyway."""
-    return torch.where(length.abs() < 0.5, 1, length)

@@ -313,10 +313,7 @@ def test_a_mirrored_picture_has_mirrored_keypoints(limbs, crowd):
 @settings(max_examples=30, deadline=None)
 @given(crowds())
 def test_limbs_are_drawn_the_same_where_counts_are_not_waited_for(crowd):
-    def walk(low, high, drawn, at_most):
-        return heatmaps._walk_without_counts(low, high, at_most)
-
-    with mock.patch.object(heatmaps, "_walk", walk):
+    with mock.patch.object(heatmaps, "_walk", heatmaps._walk_without_counts):
         without = draw_volume(*crowd, RULE16, LIMBS)
     assert torch.equal(without, draw_volume(*crowd, RULE16, LIMBS))
 
