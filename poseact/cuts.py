@@ -59,4 +59,6 @@ def _small(image: np.ndarray) -> np.ndarray:
     import cv2
 
     step = max(1, min(image.shape[0] // _SIZE[1], image.shape[1] // _SIZE[0]))
-    return cv2.resize(np.ascontiguousarray(image[::step, ::step, ::-1]), _SIZE)
+    # Channel by channel: NumPy is twice as slow where the innermost axis has three elements.
+    coarse = cv2.merge([np.ascontiguousarray(image[::step, ::step, channel]) for channel in (2, 1, 0)])
+    return cv2.resize(coarse, _SIZE)

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from time import sleep
@@ -181,10 +182,19 @@ class Decoder:
             self.container.seek(max(target, 0), stream=self.stream)
 
     def _seconds_from_origin(self, pts: int) -> float:
-        return float(pts * self.stream.time_base) - self.origin
+        return self._seconds(pts) - self.origin
 
-    def _seconds(self, duration: int | None) -> float:
-        return float(duration * self.stream.time_base) if duration else 0.0
+    def _seconds(self, ticks: int | None) -> float:
+        if not ticks:
+            return 0.0
+        # As float(ticks * time_base) is, but PyAV makes a new Fraction each time that it is asked.
+        numerator, denominator = self._time_base
+        return ticks * numerator / denominator
+
+    @cached_property
+    def _time_base(self) -> tuple[int, int]:
+        ratio: tuple[int, int] = self.stream.time_base.as_integer_ratio()
+        return ratio
 
     def _origin(self) -> float:
         """Players count from the container's first timestamp, and so do we."""
@@ -204,14 +214,15 @@ class RgbConverter:
     """Turns decoded pictures into arrays. errors: how many could not be converted."""
 
     def __init__(self) -> None:
-        # One for all pictures: each of its own would start as many threads as there are processors.
+        # One for all pictures: each of its own would be set up anew.
         self._reformatter = VideoReformatter()
         self.errors = 0
 
     def __call__(self, picture: av.VideoFrame) -> np.ndarray | None:
         """(H, W, 3) uint8 RGB of any pixel format, turned as the stream's display matrix says; None if damaged."""
         try:
-            image = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
+            # In this thread alone: to share less than a millisecond with others costs more than they save.
+            image = self._reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
         except (av.FFmpegError, ValueError):
             self.errors += 1
             return None
