@@ -6,6 +6,7 @@ and in float32, whatever the network computes in: coordinates of up to 640 pixel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -115,7 +116,10 @@ def decode(head: Head, grid: Grid, raw: tuple[Tensor, ...], likely: Tensor, whic
     centres, strides = (of_all[cell] for of_all in grid)
     sides = raw[0][which, :, cell].float().unflatten(-1, (4, head.bins))
     if head.bins > 1:
-        sides = sides.softmax(-1) * torch.arange(head.bins, dtype=torch.float32, device=sides.device)
+        # Not softmax nor exp: on a CPU these wake all threads even for so little, and wait for them for milliseconds.
+        likely_bins = ((sides - sides.amax(-1, keepdim=True)) / math.log(2)).exp2()
+        sides = likely_bins * torch.arange(head.bins, dtype=torch.float32, device=sides.device)
+        sides = sides / likely_bins.sum(-1, keepdim=True)
     sides = sides.sum(-1)
     low, high = centres - sides[..., :2], centres + sides[..., 2:]
     found = [low * strides, high * strides, likely[which, cell][..., None]]
