@@ -19,9 +19,10 @@ them in a thread and `live` connects them again.
 
 Left of it: `cuts` tells where a scene ends, `boxes` reads people from a file instead of detecting them, `reunion` gives
 somebody who was hidden their id back, `gaps` fills what is missing for a moment, `follow` picks the person that a user
-pointed at, `smoothing` smooths. `yolo` is the one place that imports Ultralytics; the network in its weights runs by
-`yolo_net`, `yolo_cuda` or `openvino`, on pictures that `letterbox` fits. `rtm` is the one that imports rtmlib,
-`providers` chooses what ONNX Runtime runs on.
+pointed at, `smoothing` smooths. `keyframes` has whole pictures searched only now and then, in between `regions` of them.
+`yolo` is the one place that imports Ultralytics; the network in its weights runs by `yolo_net`, `yolo_cuda` or
+`openvino`, on pictures that `letterbox` fits. `rtm` is the one that imports rtmlib, `providers` chooses what ONNX
+Runtime runs on.
 
 Poses as files: `poses` reads and writes the pickles, `pose_tables` CSV and JSON, `planes` makes 3D poses flat. `batch`
 extracts many videos into one file by way of `pose_store`; `video_labels` and `splits` say what

@@ -10,7 +10,7 @@ import numpy as np
 
 from .skeleton import COCO17, Layout
 from .video import Frame
-from .yolo import Backend, share_yolo
+from .yolo import Backend, YoloResult, share_yolo
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +65,12 @@ class YoloDetector:
         self.runs_on = self.yolo.runs_on
 
     def __call__(self, frames: list[Frame]) -> list[Detections]:
-        detections = []
-        for found in self.yolo([frame.image for frame in frames]):
-            if found.keypoints is None or found.keypoints.shape[1:] != (len(COCO17), 3):
-                detections.append(Detections(found.boxes, found.scores))
-            else:
-                points, scores = found.keypoints[..., :2], found.keypoints[..., 2].clip(0, 1)
-                detections.append(Detections(found.boxes, found.scores, points, scores, COCO17))
-        return detections
+        return [detections_of(found) for found in self.yolo([frame.image for frame in frames])]
+
+
+def detections_of(found: YoloResult) -> Detections:
+    """What a network found in one picture; keypoints only if they are COCO's."""
+    if found.keypoints is None or found.keypoints.shape[1:] != (len(COCO17), 3):
+        return Detections(found.boxes, found.scores)
+    points, scores = found.keypoints[..., :2], found.keypoints[..., 2].clip(0, 1)
+    return Detections(found.boxes, found.scores, points, scores, COCO17)

@@ -21,6 +21,7 @@ from .errors import InputError, UsageError
 from .failure import Failure
 from .follow import Follow
 from .gaps import Tracked, fill_gaps
+from .keyframes import KeyFrames, Search, frames_between_keys
 from .network_thread import Run
 from .pose import Crops, PoseEstimator, YoloPoseEstimator
 from .poses import PoseSequence
@@ -59,6 +60,7 @@ class PoseStages:
     if that is left at its default. device: auto, cpu, cuda, cuda:N or mps. crops: see `pose.Crops`.
     boxes: a file of boxes, or a folder with one for each video, instead of the detector, see `boxes`. smoothing: of
     whole sequences and clips, in seconds, see `smoothing`; 0: none. backend: see `PoseBackend`.
+    search: see `keyframes.Search`.
     Names are checked at once (ModelError, UsageError); models are loaded when the first frame is there.
     """
 
@@ -72,10 +74,14 @@ class PoseStages:
         boxes: str | Path | None = None,
         smoothing: float = 0.0,
         backend: PoseBackend = "auto",
+        search: Search = "auto",
     ):
         self.device = choose_device(device)
+        if boxes is not None and search == "whole":
+            raise UsageError("boxes come from a file, so nobody is searched for; leave one of boxes and search out")
         self.crops = crops
         self.backend = backend
+        self.search = search
         self.boxes = None if boxes is None else Path(boxes)
         self.smoothing = check_smoothing(smoothing)
         detector, pose = complete_mode(detector, pose)
@@ -91,8 +97,9 @@ class PoseStages:
             for m in (self._detector, self._pose)
         ]
         boxes = f"boxes {self.boxes}" if self.boxes else f"detector {names[0]}"
+        search = ", key frames" if self._searches_by_keys else ""
         smoothing = f", smoothing {self.smoothing:g} s" if self.smoothing else ""
-        return f"{boxes}, pose {names[1]}, crops {self.crops}{smoothing}"
+        return f"{boxes}, pose {names[1]}, crops {self.crops}{search}{smoothing}"
 
     @cached_property
     def detector(self) -> Detector:
@@ -113,6 +120,12 @@ class PoseStages:
         if _is_onnx(self._pose):
             return RtmPose(self._pose, self.device, self._onnx_backend)
         return YoloPoseEstimator(self._pose, self.device, self.crops, same_network, self._yolo_backend)
+
+    @property
+    def _searches_by_keys(self) -> bool:
+        """Whether a part of a picture is less work than the whole; a GPU has done either at once."""
+        is_yolo = isinstance(self._detector, Path) and not _is_onnx(self._detector)
+        return self.search == "auto" and kind_of(self.device) == "cpu" and is_yolo
 
     @property
     def _yolo_backend(self) -> Backend:
@@ -170,32 +183,43 @@ class PoseStages:
         networks. video: whose frames they are, from its start, where boxes come from a folder. is_live: do not
         wait for a full batch. What goes wrong on the way is raised after the last frame before it.
         """
-        find = self._find
-        if self.boxes is not None:
-            find = partial(self._estimate, BoxesDetector(boxes_of(self.boxes, video)))
-        found = self._found(mark_cuts(frames), find, engine, is_live)
+        found = self._found(mark_cuts(frames), *self._finder(rate, video, is_live), engine)
         return fill_gaps(self._tracked(found, Tracker(rate)), _LONGEST_GAP)
 
+    def _finder(self, rate: float, video: str | Path, is_live: bool) -> tuple[Run, int]:
+        """What finds the people in marked frames, and how many frames are worth a call."""
+        most = 1 if is_live else batch_size(self.device)
+        if self.boxes is not None:
+            return partial(self._estimate, BoxesDetector(boxes_of(self.boxes, video))), most
+        every = frames_between_keys(rate)
+        if is_live or every == 1 or not self._searches_by_keys:
+            return self._find, most
+        return partial(self._find_by_keys, KeyFrames(every)), every * max(1, most // every)
+
     def _found(
-        self, marked: Iterable[MarkedFrame], find: Run, engine: Engine, is_live: bool
+        self, marked: Iterable[MarkedFrame], find: Run, most: int, engine: Engine
     ) -> Iterator[tuple[Frame, bool, Detections]]:
         """The same with the people in it; networks have a batch to do while the one before is looked at."""
-        most = 1 if is_live else batch_size(self.device)
         in_flight: deque[tuple[list[MarkedFrame], Future]] = deque()
         failure = Failure()
         for batch in _batches(failure.after(marked), most, _MOST_TOGETHER[kind_of(self.device)]):
-            frames = [frame for frame, _ in batch]
-            in_flight.append((batch, engine.submit(NETWORKS, "detection and poses", find, frames, most)))
-            while len(in_flight) >= (1 if is_live else _IN_FLIGHT):
+            in_flight.append((batch, engine.submit(NETWORKS, "detection and poses", find, batch, most)))
+            while len(in_flight) >= min(most, _IN_FLIGHT):
                 yield from _answered(*in_flight.popleft(), engine)
         for batch, future in in_flight:
             yield from _answered(batch, future, engine)
         failure.check()
 
-    def _find(self, frames: list[Frame]) -> list[Detections]:
-        return self._estimate(self.detector, frames)
+    def _find(self, marked: list[MarkedFrame]) -> list[Detections]:
+        return self._estimate(self.detector, marked)
 
-    def _estimate(self, detector: Detector, frames: list[Frame]) -> list[Detections]:
+    def _find_by_keys(self, keys: KeyFrames, marked: list[MarkedFrame]) -> list[Detections]:
+        if not isinstance(self.detector, YoloDetector) or not self.detector.yolo.has_windows:
+            return self._find(marked)
+        return self.pose([frame for frame, _ in marked], keys.detect(self.detector, marked))
+
+    def _estimate(self, detector: Detector, marked: list[MarkedFrame]) -> list[Detections]:
+        frames = [frame for frame, _ in marked]
         return self.pose(frames, detector(frames))
 
     def _tracked(self, found_in: Iterable[tuple[Frame, bool, Detections]], tracker: Tracker) -> Iterator[Tracked]:

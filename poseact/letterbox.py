@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,8 +14,8 @@ GREY = 114
 class Letterbox:
     """Ultralytics' rule, so that its weights see what they were trained on.
 
-    picture: (H, W) of the picture. fitted: (H, W) that it is scaled to. corner: (top, left) of it in the input.
-    size: (H, W) of the input.
+    picture: (H, W) of the picture. fitted: (H, W) that it is scaled to. corner: (top, left) of it in the input, below
+    0 where the input begins further on. size: (H, W) of the input, which may show but a part of the picture.
     """
 
     picture: tuple[int, int]
@@ -33,15 +33,31 @@ class Letterbox:
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         if self.fitted == self.size:
             return image
+        image = image[max(-top, 0) : max(self.size[0] - top, 0), max(-left, 0) : max(self.size[1] - left, 0)]
+        if image.shape[:2] == self.size:
+            return np.ascontiguousarray(image)
+        top, left = min(max(top, 0), self.size[0]), min(max(left, 0), self.size[1])
         around = np.full((*self.size, 3), GREY, np.uint8)
-        around[top : top + height, left : left + width] = image
+        around[top : top + image.shape[0], left : left + image.shape[1]] = image
         return around
+
+    def bring(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2), (x, y) in pixels of the picture, in pixels of the input."""
+        return points * self._scale + np.array(self.corner[::-1], np.float32)
 
     def take_back(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2), (x, y) in pixels of the input, in pixels of the picture and inside it."""
         corner = np.array(self.corner[::-1], np.float32)
-        scale = np.array([self.fitted[1] / self.picture[1], self.fitted[0] / self.picture[0]], np.float32)
-        return ((points - corner) / scale).clip(0, np.array(self.picture[::-1], np.float32))
+        return ((points - corner) / self._scale).clip(0, np.array(self.picture[::-1], np.float32))
+
+    def window(self, place: np.ndarray) -> Letterbox:
+        """What shows but a part of the input, `place` (4,) int xyxy, as it stands there."""
+        left, top, right, bottom = place.tolist()
+        return replace(self, corner=(self.corner[0] - top, self.corner[1] - left), size=(bottom - top, right - left))
+
+    @property
+    def _scale(self) -> np.ndarray:
+        return np.array([self.fitted[1] / self.picture[1], self.fitted[0] / self.picture[0]], np.float32)
 
 
 def fit(picture: tuple[int, int], side: int, stride: int, square: bool) -> Letterbox:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from .engine import PATIENCE
 from .errors import UsageError
 from .follow import Follow
+from .keyframes import Search
 from .pose import Crops
 from .sampling import FrameThinner
 from .zoo import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, DEFAULT_POSE
@@ -47,9 +48,9 @@ class Options:
     them the label of a clip takes as many as the bundle expects. sampling: look only at frames that some clip samples
     (sparse), or at all (dense). rate: but at no more than so many frames a second; None: no limit. follow: look only
     at this person of the one video. top_k: how many of the most likely labels a clip lists. min_score: below it a
-    clip's label is None; None: the bundle's rejection threshold. crops, boxes, smoothing: see `PoseStages`. realtime:
-    drop frames rather than fall behind a live source. patience: seconds after which a stage that does not get on is
-    given up (StalledError).
+    clip's label is None; None: the bundle's rejection threshold. crops, search, boxes, smoothing: see `PoseStages`.
+    realtime: drop frames rather than fall behind a live source. patience: seconds after which a stage that does not
+    get on is given up (StalledError).
     """
 
     window: float | Literal["whole"] | None = None
@@ -64,6 +65,7 @@ class Options:
     top_k: int = 5
     min_score: float | None = None
     crops: Crops = "auto"
+    search: Search = "auto"
     boxes: str | Path | None = None
     smoothing: float = 0.0
     realtime: bool = False
@@ -90,6 +92,8 @@ class Options:
             raise UsageError(f"the least score must be in [0, 1], got {self.min_score:g}")
         if self.crops not in ("auto", "always", "never"):
             raise UsageError(f"crops must be auto, always or never, got {self.crops!r}")
+        if self.search not in ("auto", "whole"):
+            raise UsageError(f"the search must be auto or whole, got {self.search!r}")
         if self.sampling not in ("sparse", "dense"):
             raise UsageError(f"the sampling must be sparse or dense, got {self.sampling!r}")
         if not self.patience > 0:

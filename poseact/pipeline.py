@@ -85,6 +85,7 @@ class Pipeline:
             pose,
             device=device,
             crops=self.options.crops,
+            search=self.options.search,
             boxes=self.options.boxes,
             smoothing=self.options.smoothing,
             backend=backend,

@@ -13,8 +13,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,9 +38,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Backend = Literal["auto", "torch", "openvino"]
+# What a network sees in pictures, each fitted into its input by a letterbox.
+See = Callable[[list[np.ndarray], list[Letterbox]], list["Tensor"]]
 
 # Side of the square that a picture is fitted into, as the shipped weights were trained.
 FRAME_SIZE = 640
+# Most videos' pictures as the network sees them, tried at once: where it cannot run, something else still can.
+_USUAL = (1, 384, 640, 3)
 # The tracker uses weak boxes too, to keep people that are partly hidden.
 LEAST_CONFIDENCE = 0.1
 
@@ -54,6 +57,22 @@ class YoloResult:
     boxes: np.ndarray
     scores: np.ndarray
     keypoints: np.ndarray | None
+
+    @classmethod
+    def together(cls, parts: Sequence[YoloResult], keypoint_shape: tuple[int, ...]) -> YoloResult:
+        """The people of all parts of a picture, of whom there may be none. keypoint_shape: see `Yolo`."""
+        known = [part.keypoints for part in parts if part.keypoints is not None]
+        keypoints = [np.zeros((0, *keypoint_shape), np.float32), *known]
+        return cls(
+            boxes=np.concatenate([np.zeros((0, 4), np.float32), *(part.boxes for part in parts)]),
+            scores=np.concatenate([np.zeros(0, np.float32), *(part.scores for part in parts)]),
+            keypoints=np.concatenate(keypoints) if keypoint_shape else None,
+        )
+
+    def of(self, people: list[int]) -> YoloResult:
+        """Only these people."""
+        keypoints = None if self.keypoints is None else self.keypoints[people]
+        return YoloResult(self.boxes[people], self.scores[people], keypoints)
 
 
 class Yolo:
@@ -87,6 +106,31 @@ class Yolo:
         """
         with self._alone:
             return self._finder(images, size, square)
+
+    def within(self, images: list[np.ndarray], windows: list[Letterbox]) -> list[YoloResult]:
+        """The same, of each picture only what is in a window of the network's input, see `Letterbox.window`. Only if it
+        `has_windows`. For CPUs: on a GPU each window would become a CUDA graph."""
+        with self._alone:
+            return self._direct.within(images, windows)
+
+    def whole(self, image: np.ndarray) -> Letterbox:
+        """How the network sees all of a picture (H, W, 3), if it `has_windows`."""
+        return fit(image.shape[:2], FRAME_SIZE, self.stride, square=False)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the network's input from one of its largest cells to the next, if it `has_windows`."""
+        return self._direct.head.stride
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether it can look at parts of a picture: Ultralytics' predictor fits pictures by itself."""
+        return isinstance(self._finder, _Direct)
+
+    @property
+    def _direct(self) -> _Direct:
+        assert isinstance(self._finder, _Direct)
+        return self._finder
 
 
 def batch_size(device: str) -> int:
@@ -139,29 +183,27 @@ class _Predictor:
 class _Direct:
     """The network itself, between our own letterbox and suppression.
 
-    see: what it sees in pictures (H, W, 3) uint8 RGB of one size, each fitted into its input by the letterbox: for
-    each picture (P, 5 + K·values) as `yolo_net.decode` gives it.
+    see: what it sees in pictures (H, W, 3) uint8 RGB, each fitted into its input by a letterbox: for each picture
+    (P, 5 + K·values) as `yolo_net.decode` gives it.
     """
 
-    def __init__(self, runs_on: str, head: Head, see: Callable[[list[np.ndarray], Letterbox], list[Tensor]]):
+    def __init__(self, runs_on: str, head: Head, see: See):
         self.runs_on, self.head, self.see = runs_on, head, see
         self.task, self.keypoint_shape = head.task, head.keypoint_shape
 
     def __call__(self, images: list[np.ndarray], size: int, square: bool) -> list[YoloResult]:
         boxes = [fit(image.shape[:2], size, self.head.stride, square) for image in images]
-        seen = boxes
-        if square:
-            # Crops are of as many sizes, each of which would need a CUDA graph of its own.
-            images = [box.put(image) for image, box in zip(images, boxes, strict=True)]
-            seen = [fit(box.size, size, self.head.stride, square) for box in boxes]
-        alike: dict[Letterbox, list[int]] = defaultdict(list)
-        for index, box in enumerate(seen):
-            alike[box].append(index)
-        results: dict[int, YoloResult] = {}
-        for box, indices in alike.items():
-            for index, found in zip(indices, self.see([images[i] for i in indices], box), strict=True):
-                results[index] = self._result(found, boxes[index])
-        return [results[index] for index in range(len(images))]
+        if not square:
+            return self.within(images, boxes)
+        # Crops are of as many sizes, each of which would need a CUDA graph of its own.
+        inputs = [box.put(image) for image, box in zip(images, boxes, strict=True)]
+        return self._results(self.see(inputs, [fit(box.size, size, self.head.stride, square) for box in boxes]), boxes)
+
+    def within(self, images: list[np.ndarray], boxes: list[Letterbox]) -> list[YoloResult]:
+        return self._results(self.see(images, boxes), boxes)
+
+    def _results(self, seen: list[Tensor], boxes: list[Letterbox]) -> list[YoloResult]:
+        return [self._result(found, box) for found, box in zip(seen, boxes, strict=True)]
 
     def _result(self, found: Tensor, box: Letterbox) -> YoloResult:
         from .yolo_net import suppress
@@ -191,7 +233,9 @@ def _with_openvino(weights: Path, backend: Backend) -> _Direct | None:
                 raise ModelError(f"{weights} has a head that OpenVINO is not prepared for; choose the torch backend")
             head, model = found, openvino.convert(Undecoded(loaded), (1, 3, 64, 96))
             openvino.keep(key, model, asdict(head))
-        return _one_by_one("openvino", head, openvino.Network(model, exact=False))
+        network = openvino.Network(model, exact=False)
+        network.prepare(_USUAL)
+        return _one_by_one("openvino", head, network)
     except ModelError as error:
         if backend == "openvino":
             raise
@@ -220,9 +264,11 @@ def _one_by_one(runs_on: str, head: Head, network: Callable[[Iterable[np.ndarray
     """On a CPU pictures gain nothing from being one input together, and so cannot influence each other."""
     from .yolo_net import candidates
 
-    def see(images: list[np.ndarray], box: Letterbox) -> list[Tensor]:
-        inputs = (box.put(image)[None] for image in images)
-        return [candidates(head, box.size, raw, LEAST_CONFIDENCE) for raw in network(inputs)]
+    def see(images: list[np.ndarray], boxes: list[Letterbox]) -> list[Tensor]:
+        inputs = (box.put(image)[None] for image, box in zip(images, boxes, strict=True))
+        # Each answer is read before the next is asked for, which may overwrite it.
+        answers = zip(network(inputs), boxes, strict=True)
+        return [candidates(head, box.size, raw, LEAST_CONFIDENCE) for raw, box in answers]
 
     return _Direct(runs_on, head, see)
 

@@ -6,7 +6,7 @@ makes what is found in a picture independent of the pictures beside it.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -40,9 +40,18 @@ class CudaNetwork:
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         self._steps_for = lru_cache(_MOST_SHAPES)(self._make_steps)
 
-    def __call__(self, pictures: list[np.ndarray], box: Letterbox) -> list[Tensor]:
-        """What is seen in pictures of one size, (H, W, 3) uint8 RGB: for each (P, 5 + K·values) float32 on the CPU, in
-        pixels of the input, as `decode` gives it."""
+    def __call__(self, pictures: list[np.ndarray], boxes: list[Letterbox]) -> list[Tensor]:
+        """What is seen in pictures (H, W, 3) uint8 RGB, each fitted into its input: for each (P, 5 + K·values) float32
+        on the CPU, in pixels of the input, as `decode` gives it."""
+        alike: dict[Letterbox, list[int]] = defaultdict(list)
+        for index, box in enumerate(boxes):
+            alike[box].append(index)
+        seen: dict[int, Tensor] = {}
+        for box, indices in alike.items():
+            seen |= zip(indices, self._see([pictures[i] for i in indices], box), strict=True)
+        return [seen[index] for index in range(len(pictures))]
+
+    def _see(self, pictures: list[np.ndarray], box: Letterbox) -> list[Tensor]:
         with torch.inference_mode(), torch.cuda.stream(self._stream):  # a stream None changes nothing
             steps = self._steps_for(box)
             waiting: deque[Callable[[], list[Tensor]]] = deque()

@@ -38,3 +38,17 @@ def test_points_go_back_into_the_picture_as_with_ultralytics(picture):
     wanted = scale_coords(box.size, torch.from_numpy(points.copy()), picture).numpy()
     assert box.take_back(points) == pytest.approx(wanted, abs=1e-3)
     assert box.take_back(points).dtype == np.float32
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(40, 300), st.integers(40, 300), st.data())
+def test_a_window_shows_a_part_as_it_stands_in_the_whole(height, width, data):
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    whole = fit((height, width), 192, 32, square=False)
+    left, top = (data.draw(st.integers(0, side - 1)) for side in whole.size[::-1])
+    right, bottom = data.draw(st.integers(left + 1, whole.size[1])), data.draw(st.integers(top + 1, whole.size[0]))
+    window = whole.window(np.array([left, top, right, bottom]))
+    assert (window.put(picture) == whole.put(picture)[top:bottom, left:right]).all()
+    point = np.array([[width / 3, height / 2]], np.float32)
+    assert window.bring(point) == pytest.approx(whole.bring(point) - [left, top], abs=1e-3)
+    assert window.take_back(window.bring(point)) == pytest.approx(point, abs=1e-3)

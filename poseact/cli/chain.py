@@ -20,6 +20,8 @@ from .options import (
     PoseName,
     Precision,
     PrecisionName,
+    Search,
+    SearchRule,
     Smooth,
     Subjects,
     Weights,
@@ -108,6 +110,7 @@ class Chain:
     detector: DetectorName = DEFAULT_DETECTOR
     pose: PoseName = DEFAULT_POSE
     crops: CropsRule = Crops.auto
+    search: SearchRule = Search.auto
     boxes: Boxes = None
     subjects: Subjects = None
     smooth: Smooth = 0.0
@@ -161,6 +164,7 @@ class Chain:
             top_k=self.top_k,
             min_score=self.min_score,
             crops=self.crops.value,
+            search=self.search.value,
             boxes=self.boxes,
             smoothing=self.smooth,
             **more,

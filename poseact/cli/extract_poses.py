@@ -22,6 +22,8 @@ from .options import (
     PoseFps,
     PoseName,
     Quiet,
+    Search,
+    SearchRule,
     Smooth,
     Subjects,
     parse_people,
@@ -94,6 +96,7 @@ def extract_poses(
     detector: DetectorName = DEFAULT_DETECTOR,
     pose: PoseName = DEFAULT_POSE,
     crops: CropsRule = Crops.auto,
+    search: SearchRule = Search.auto,
     device: Device = "auto",
     boxes: Boxes = None,
     subjects: Subjects = None,
@@ -128,7 +131,9 @@ def extract_poses(
         resume=resume,
     )
     fetch_models(quiet, {"detector": detector, "pose": pose})
-    stages = PoseStages(detector, pose, device=device, crops=crops.value, boxes=boxes, smoothing=smooth)
+    stages = PoseStages(
+        detector, pose, device=device, crops=crops.value, boxes=boxes, smoothing=smooth, search=search.value
+    )
     extraction = Extraction(job, stages)
     if extraction.is_done:
         if not quiet:

@@ -29,6 +29,11 @@ class Crops(str, Enum):
     never = "never"
 
 
+class Search(str, Enum):
+    auto = "auto"
+    whole = "whole"
+
+
 class Backend(str, Enum):
     auto = "auto"
     native = "native"
@@ -46,6 +51,14 @@ CropsRule = Annotated[
     Crops,
     typer.Option(
         help="Estimate keypoints on a crop of each person; auto: of people who are small in the picture.",
+        rich_help_panel="Models",
+    ),
+]
+SearchRule = Annotated[
+    Search,
+    typer.Option(
+        help="Look for people in the whole picture of every frame; auto: where YOLO runs on a CPU, only in every "
+        "fourth or so, and in between near where they must be.",
         rich_help_panel="Models",
     ),
 ]

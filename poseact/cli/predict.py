@@ -52,7 +52,7 @@ FormatName = Annotated[
     Format | None, typer.Option(help="Default: by OUT's ending; else a table in a terminal, JSON lines in a pipe.")
 ]
 # What tells how poses are found.
-_OF_PICTURES = ("detector", "pose", "crops", "boxes", "pose_fps", "sampling", "realtime", "backend")
+_OF_PICTURES = ("detector", "pose", "crops", "search", "boxes", "pose_fps", "sampling", "realtime", "backend")
 
 
 Realtime = Annotated[

@@ -1,0 +1,198 @@
+"""People of successive frames, found in whole pictures now and then and in regions in between."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poseact.detect import Detections, YoloDetector
+from poseact.errors import UsageError
+from poseact.extract import PoseStages, extract_poses
+from poseact.keyframes import KeyFrames, frames_between_keys
+from poseact.letterbox import fit
+from poseact.video import Frame
+from poseact.yolo import Yolo, YoloResult
+
+SIZE = (360, 640)
+
+
+def walker(index, x=100, step=2.0):
+    return (x + step * index, 100, x + 40 + step * index, 220)
+
+
+@dataclass
+class Stage(YoloDetector, Yolo):
+    """A detector and its network, which find those who are there. people: the boxes of each frame. whole, parts: the
+    frames that were looked at as a whole, and in part."""
+
+    people: dict[int, list[tuple[float, ...]]]
+    looked: list[int] = field(default_factory=list)
+    parts: list[int] = field(default_factory=list)
+    keypoint_shape = (17, 3)
+    stride = 32
+
+    @property
+    def yolo(self):
+        return self
+
+    def __call__(self, frames):
+        self.looked += [frame.index for frame in frames]
+        return [self._found(frame.index) for frame in frames]
+
+    def whole(self, image):
+        return fit(image.shape[:2], 640, 32, square=False)
+
+    def within(self, images, windows):
+        found = []
+        for image, window in zip(images, windows, strict=True):
+            index = int(image[0, 0, 0])
+            self.parts.append(index)
+            boxes = self._found(index).boxes
+            ends = window.bring(boxes.reshape(-1, 2)).reshape(-1, 4)
+            there = (ends[:, :2] >= 0).all(1) & (ends[:, 2:] <= window.size[::-1]).all(1)
+            found.append(YoloResult(boxes[there], np.full(there.sum(), 0.9, np.float32), points(boxes[there])))
+        return found
+
+    def _found(self, index):
+        boxes = np.array(self.people.get(index, []), np.float32).reshape(-1, 4)
+        keypoints = points(boxes)
+        scores = np.full(len(boxes), 0.9, np.float32)
+        return Detections(boxes, scores, keypoints[..., :2], keypoints[..., 2])
+
+
+def points(boxes):
+    return np.concatenate([np.repeat(boxes[:, None, :2], 17, 1), np.ones((len(boxes), 17, 1), np.float32)], -1)
+
+
+def marked(count, cuts=()):
+    return [(Frame(np.full((*SIZE, 3), i, np.uint8), i, i / 15), i in cuts) for i in range(count)]
+
+
+def run(stage, frames, sizes, every=4):
+    keys, found = KeyFrames(every), []
+    for size in sizes:
+        found += keys.detect(stage, frames[len(found) : len(found) + size])
+    assert len(found) == len(frames)
+    return found
+
+
+def test_most_frames_are_looked_at_in_part():
+    stage = Stage({i: [walker(i)] for i in range(17)})
+    found = run(stage, marked(17), [8, 8, 1])
+    assert sorted(stage.looked) == [0, 4, 7, 11, 15, 16]
+    assert sorted(stage.parts) == sorted(set(range(17)) - set(stage.looked))
+    for i, people in enumerate(found):
+        assert people.boxes.tolist() == [pytest.approx(walker(i))]
+        assert people.keypoints[0, 0].tolist() == pytest.approx(walker(i)[:2])
+
+
+def test_where_nobody_is_nothing_is_looked_at_between_key_frames():
+    stage = Stage({})
+    found = run(stage, marked(8), [8])
+    assert (sorted(stage.looked), stage.parts) == ([0, 4, 7], [])
+    assert [(len(people), people.keypoints.shape) for people in found] == [(0, (0, 17, 2))] * 8
+
+
+def test_who_comes_between_key_frames_is_found_at_once():
+    stage = Stage({i: [walker(i)] + [walker(i, 400)] * (i >= 9) for i in range(16)})
+    found = run(stage, marked(16), [8, 8])
+    assert [len(people) for people in found] == [1] * 9 + [2] * 7
+    assert set(stage.parts) >= {12, 13, 14}
+    assert not {8, 9, 10} & set(stage.parts)
+
+
+def test_who_is_not_where_they_must_be_is_looked_for_everywhere():
+    people = {i: [walker(i)] for i in range(8)}
+    people[5] = [walker(5, 400)]
+    stage = Stage(people)
+    found = run(stage, marked(8), [8])
+    assert 5 in stage.looked
+    assert found[5].boxes.tolist() == [pytest.approx(walker(5, 400))]
+
+
+def test_both_sides_of_a_cut_are_key_frames():
+    stage = Stage({i: [walker(i)] if i < 5 else [walker(i, 400)] for i in range(8)})
+    found = run(stage, marked(8, cuts={5}), [8])
+    assert {4, 5} <= set(stage.looked)
+    places = [walker(i, 100 if i < 5 else 400)[0] for i in range(8)]
+    assert [people.boxes[0, 0] for people in found] == pytest.approx(places)
+
+
+def test_people_who_fill_the_picture_are_looked_at_as_a_whole():
+    stage = Stage({i: [(20, 5, 600, 355)] for i in range(8)})
+    run(stage, marked(8), [8])
+    assert (len(stage.looked), stage.parts) == (8, [])
+
+
+def test_after_a_gap_and_with_another_size_everything_begins_anew():
+    stage = Stage({i: [walker(i)] for i in range(12)})
+    frames = marked(12)
+    frames[5] = (Frame(frames[5][0].image, 5, 9.0, after_gap=True), False)
+    frames[10:] = [(Frame(np.full((180, 320, 3), i, np.uint8), i, 9 + i / 15), False) for i in (10, 11)]
+    run(stage, frames, [12])
+    assert {4, 5, 9, 10} <= set(stage.looked)
+
+
+def test_frames_of_the_same_time_do_no_harm():
+    stage = Stage({i: [walker(0)] for i in range(8)})
+    frames = [(Frame(frame.image, frame.index, 1.0), cut) for frame, cut in marked(8)]
+    assert [len(people) for people in run(stage, frames, [8])] == [1] * 8
+
+
+def test_a_batch_that_failed_can_be_tried_again():
+    class Failing(Stage):
+        fails = True
+
+        def within(self, images, windows):
+            if self.fails and int(images[0][0, 0, 0]) >= 8:
+                self.fails = False
+                raise RuntimeError("out of order")
+            return super().within(images, windows)
+
+    frames, keys = marked(16), KeyFrames(4)
+    stage = Failing({i: [walker(i)] for i in range(16)})
+    keys.detect(stage, frames[:8])
+    with pytest.raises(RuntimeError, match="out of order"):
+        keys.detect(stage, frames[8:])
+    found = keys.detect(stage, frames[8:])
+    assert [people.boxes[0, 0] for people in found] == [pytest.approx(walker(i)[0]) for i in range(8, 16)]
+    assert 8 not in stage.looked
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(2, 8), st.floats(-20, 20), st.integers(0, 30))
+def test_however_frames_come_everybody_is_found(sizes, every, step, comes):
+    count = sum(sizes)
+    people = {i: [walker(i, 300, step)] * (i >= comes) + [walker(i, 100)] for i in range(count)}
+    stage = Stage(people)
+    for i, found in enumerate(run(stage, marked(count), sizes, every)):
+        assert sorted(found.boxes.tolist()) == sorted(np.array(people[i], np.float32).tolist())
+
+
+@pytest.mark.parametrize(("rate", "every"), [(30, 8), (60, 8), (15, 4), (12, 3), (8, 2), (5, 1), (1, 1)])
+def test_key_frames_are_a_quarter_of_a_second_apart(rate, every):
+    assert frames_between_keys(rate) == every
+
+
+def test_of_real_video_the_poses_are_nearly_the_same(shared):
+    """The network's own noise in bfloat16 is 0.2 % of the body."""
+    found = {
+        search: extract_poses(shared / "videos" / "drink.avi", PoseStages(device="cpu", search=search), rate=15)
+        for search in ("auto", "whole")
+    }
+    key, whole = found["auto"], found["whole"]
+    assert key.scores.shape == whole.scores.shape
+    body = (whole.boxes[..., 3] - whole.boxes[..., 1]).max()
+    off = np.linalg.norm(key.keypoints - whole.keypoints, axis=-1)[whole.scores > 0.5]
+    assert off.max() > 0
+    assert np.median(off) < 0.004 * body
+
+
+def test_boxes_of_a_file_leave_nothing_to_search(tmp_path):
+    with pytest.raises(UsageError, match="nobody is searched for"):
+        PoseStages(device="cpu", boxes=tmp_path / "boxes.csv", search="whole")
+
+
+def test_what_poses_depend_on_tells_how_they_were_searched_for():
+    assert PoseStages(device="cpu").description != PoseStages(device="cpu", search="whole").description
