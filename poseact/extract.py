@@ -183,11 +183,11 @@ class PoseStages:
         networks. video: whose frames they are, from its start, where boxes come from a folder. is_live: do not
         wait for a full batch. What goes wrong on the way is raised after the last frame before it.
         """
-        found = self._found(mark_cuts(frames), *self._finder(rate, video, is_live), engine)
+        found = self._found(mark_cuts(frames), *self.finder(rate, video, is_live), engine)
         return fill_gaps(self._tracked(found, Tracker(rate)), _LONGEST_GAP)
 
-    def _finder(self, rate: float, video: str | Path, is_live: bool) -> tuple[Run, int]:
-        """What finds the people in marked frames, and how many frames are worth a call."""
+    def finder(self, rate: float, video: str | Path, is_live: bool) -> tuple[Run, int]:
+        """What finds the people in marked frames, called with all of a video in order, and how many are worth a call."""
         most = 1 if is_live else batch_size(self.device)
         if self.boxes is not None:
             return partial(self._estimate, BoxesDetector(boxes_of(self.boxes, video))), most

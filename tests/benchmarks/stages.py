@@ -51,10 +51,8 @@ class Looked:
     def __init__(self, stages: PoseStages):
         self._stages = stages
         self.found: dict[float, Detections] = {}
-        self.batches: list[int] = []
 
     def detect(self, frames: list[Frame]) -> list[Detections]:
-        self.batches.append(len(frames))
         return self._stages.detector(frames)
 
     def __call__(self, frames: list[Frame], detections: list[Detections]) -> list[Detections]:
@@ -108,10 +106,10 @@ class Chain:
         return sum(1 for _ in self._wanted())
 
     def poses(self) -> int:
-        size, stages = round(median(self._looked.batches)), self.pipeline.stages
-        for first in range(0, len(self._kept), size):
-            batch = self._kept[first : first + size]
-            stages.pose(batch, stages.detector(batch))
+        find, most = self.pipeline.stages.finder(self._rate, self.path, is_live=False)
+        marked = [(frame, False) for frame in self._kept]
+        for first in range(0, len(marked), most):
+            find(marked[first : first + most])
         return len(self._kept)
 
     def tracking(self) -> int:
