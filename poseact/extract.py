@@ -124,7 +124,7 @@ class PoseStages:
     @property
     def _searches_by_keys(self) -> bool:
         """Whether a part of a picture is less work than the whole; a GPU has done either at once."""
-        is_yolo = isinstance(self._detector, Path) and not _is_onnx(self._detector)
+        is_yolo = self.boxes is None and isinstance(self._detector, Path) and not _is_onnx(self._detector)
         return self.search == "auto" and kind_of(self.device) == "cpu" and is_yolo
 
     @property
@@ -186,24 +186,27 @@ class PoseStages:
         found = self._found(mark_cuts(frames), *self.finder(rate, video, is_live), engine)
         return fill_gaps(self._tracked(found, Tracker(rate)), _LONGEST_GAP)
 
-    def finder(self, rate: float, video: str | Path, is_live: bool) -> tuple[Run, int]:
-        """What finds the people in marked frames, called with all of a video in order, and how many are worth a call."""
+    def finder(self, rate: float, video: str | Path, is_live: bool) -> tuple[Run, int, int]:
+        """What finds the people in marked frames, called in their order; how many are worth a call; and of how many
+        calls should be multiples, since what is found depends on where they end (1: it does not)."""
         most = 1 if is_live else batch_size(self.device)
         if self.boxes is not None:
-            return partial(self._estimate, BoxesDetector(boxes_of(self.boxes, video))), most
+            return partial(self._estimate, BoxesDetector(boxes_of(self.boxes, video))), most, 1
         every = frames_between_keys(rate)
         if is_live or every == 1 or not self._searches_by_keys:
-            return self._find, most
-        return partial(self._find_by_keys, KeyFrames(every)), every * max(1, most // every)
+            return self._find, most, 1
+        return partial(self._find_by_keys, KeyFrames(every)), every * max(1, most // every), every
 
     def _found(
-        self, marked: Iterable[MarkedFrame], find: Run, most: int, engine: Engine
+        self, marked: Iterable[MarkedFrame], find: Run, most: int, multiple: int, engine: Engine
     ) -> Iterator[tuple[Frame, bool, Detections]]:
         """The same with the people in it; networks have a batch to do while the one before is looked at."""
         in_flight: deque[tuple[list[MarkedFrame], Future]] = deque()
         failure = Failure()
-        for batch in _batches(failure.after(marked), most, _MOST_TOGETHER[kind_of(self.device)]):
-            in_flight.append((batch, engine.submit(NETWORKS, "detection and poses", find, batch, most)))
+        for batch in _batches(failure.after(marked), most, multiple, _MOST_TOGETHER[kind_of(self.device)]):
+            # Where it matters where a call ends, it must not depend on what happens to wait.
+            together = most if multiple == 1 else len(batch)
+            in_flight.append((batch, engine.submit(NETWORKS, "detection and poses", find, batch, together)))
             while len(in_flight) >= min(most, _IN_FLIGHT):
                 yield from _answered(*in_flight.popleft(), engine)
         for batch, future in in_flight:
@@ -230,11 +233,13 @@ class PoseStages:
             yield frame.blank(), ids, found
 
 
-def _batches(marked: Iterable[MarkedFrame], most: int, most_bytes: float) -> Iterator[list[MarkedFrame]]:
+def _batches(marked: Iterable[MarkedFrame], most: int, multiple: int, most_bytes: float) -> Iterator[list[MarkedFrame]]:
+    """Of `most` frames, or as many as fit into `most_bytes`: a multiple of so many, unless these are too many."""
     batch: list[MarkedFrame] = []
     for one in marked:
         batch.append(one)
-        if len(batch) == most or (len(batch) + 1) * one[0].image.nbytes > most_bytes:
+        fitting = max(1, int(most_bytes // one[0].image.nbytes))
+        if len(batch) >= min(most, fitting - fitting % multiple or fitting):
             yield batch
             batch = []
     if batch:

@@ -31,13 +31,14 @@ def frames_between_keys(rate: float) -> int:
 class KeyFrames:
     """Finds everybody in the frames of one video, in order, a batch at a time.
 
-    At least every so many frames is a key frame, in which the detector looks at the whole picture; so are the last of
-    a batch, and the first and last of a scene. So does it in the frames in between, if the people in the key frames
-    around them are not surely the same or nearly fill the picture, or one is not where they were expected.
+    Each `every`-th frame is a key frame, in which the detector looks at the whole picture; so are the last of a batch,
+    and the first and last of a scene. So does it in the frames in between, if the people in the key frames around them
+    are not surely the same or nearly fill the picture, or one is not where they were expected. Batches of multiples of
+    `every` frames, of whatever size, give the same people.
     """
 
     def __init__(self, every: int):
-        self._every = every
+        self._every, self._count = every, 0
         self._last: tuple[Frame, Detections] | None = None
 
     def detect(self, detector: YoloDetector, marked: list[MarkedFrame]) -> list[Detections]:
@@ -55,6 +56,7 @@ class KeyFrames:
         look_at([i for i in range(len(frames)) if i not in found])
         # Only now, so that a batch that failed can be tried again.
         self._last = frames[-1].blank(), found[len(frames) - 1]
+        self._count += len(frames)
         return [found[i] for i in range(len(frames))]
 
     def _keys(self, marked: list[MarkedFrame]) -> list[int]:
@@ -63,11 +65,10 @@ class KeyFrames:
             new_scene or frame.after_gap or last is None or last.image.shape != frame.image.shape
             for (frame, new_scene), last in zip(marked, before, strict=False)
         ]
-        keys: list[int] = []
-        for i, begins_next in enumerate([*begins[1:], True]):
-            if begins[i] or begins_next or i - (keys[-1] if keys else -1) == self._every:
-                keys.append(i)
-        return keys
+        ends = [*begins[1:], True]
+        # Counted from the start of the video: how many frames come together depends on the processor's cores.
+        regular = [number % self._every == 0 for number in range(self._count + 1, self._count + len(marked) + 1)]
+        return [i for i, reasons in enumerate(zip(begins, ends, regular, strict=True)) if any(reasons)]
 
     def _regions(
         self, yolo: Yolo, frames: list[Frame], keys: list[int], found: dict[int, Detections]

@@ -31,8 +31,6 @@ class Letterbox:
         top, left = self.corner
         if self.fitted != self.picture:
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        if self.fitted == self.size:
-            return image
         image = image[max(-top, 0) : max(self.size[0] - top, 0), max(-left, 0) : max(self.size[1] - left, 0)]
         if image.shape[:2] == self.size:
             return np.ascontiguousarray(image)

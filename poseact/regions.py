@@ -23,7 +23,7 @@ _LEAST_OVERLAP = 0.3
 # What is seen round each box: this share of its longer side, but at least so many pixels of the network's input.
 _MARGIN, _LEAST_MARGIN = 0.2, 16
 # Sides of regions, in pixels of the network's input. Each pair is compiled once, so they are few.
-_SIDES = (128, 192, 256, 384, 512)
+_SIDES = (256, 384, 512), (160, 256, 384, 512)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +107,8 @@ def _window(around: np.ndarray, whole: Letterbox, stride: int) -> np.ndarray:
     low = np.clip(around[:2] // stride * stride, 0, limit - stride)
     extent = np.minimum(around[2:], limit) - low
     sides = [
-        next((side for side in _SIDES if length <= side < most), most)
-        for length, most in zip(extent, limit, strict=True)
+        next((side for side in sides if length <= side < most and side % stride == 0), most)
+        for sides, length, most in zip(_SIDES[::-1], extent, limit, strict=True)
     ]
     low = np.minimum(low, limit - sides)
     return np.concatenate([low, low + sides]).astype(np.int64)

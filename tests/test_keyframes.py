@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from poseact.detect import Detections, YoloDetector
 from poseact.errors import UsageError
-from poseact.extract import PoseStages, extract_poses
+from poseact.extract import PoseStages, _batches, extract_poses
 from poseact.keyframes import KeyFrames, frames_between_keys
 from poseact.letterbox import fit
 from poseact.video import Frame
@@ -81,7 +81,7 @@ def run(stage, frames, sizes, every=4):
 def test_most_frames_are_looked_at_in_part():
     stage = Stage({i: [walker(i)] for i in range(17)})
     found = run(stage, marked(17), [8, 8, 1])
-    assert sorted(stage.looked) == [0, 4, 7, 11, 15, 16]
+    assert sorted(stage.looked) == [0, 3, 7, 11, 15, 16]
     assert sorted(stage.parts) == sorted(set(range(17)) - set(stage.looked))
     for i, people in enumerate(found):
         assert people.boxes.tolist() == [pytest.approx(walker(i))]
@@ -91,7 +91,7 @@ def test_most_frames_are_looked_at_in_part():
 def test_where_nobody_is_nothing_is_looked_at_between_key_frames():
     stage = Stage({})
     found = run(stage, marked(8), [8])
-    assert (sorted(stage.looked), stage.parts) == ([0, 4, 7], [])
+    assert (sorted(stage.looked), stage.parts) == ([0, 3, 7], [])
     assert [(len(people), people.keypoints.shape) for people in found] == [(0, (0, 17, 2))] * 8
 
 
@@ -133,6 +133,30 @@ def test_after_a_gap_and_with_another_size_everything_begins_anew():
     frames[10:] = [(Frame(np.full((180, 320, 3), i, np.uint8), i, 9 + i / 15), False) for i in (10, 11)]
     run(stage, frames, [12])
     assert {4, 5, 9, 10} <= set(stage.looked)
+
+
+@pytest.mark.parametrize("sizes", [[4] * 4, [8] * 2, [12, 4], [16]])
+def test_how_many_frames_come_together_makes_no_difference(sizes):
+    """That depends on the cores of the machine, and of a worker of `label`."""
+    stage = Stage({i: [walker(i)] for i in range(16)})
+    run(stage, marked(16, cuts={6}), sizes)
+    assert sorted(stage.looked) == [0, 3, 5, 6, 7, 11, 15]
+
+
+@pytest.mark.parametrize(
+    ("most", "multiple", "fitting", "sizes"),
+    [
+        (16, 4, 10, [8, 8, 8]),
+        (4, 4, 10, [4] * 6),
+        (8, 4, 2, [2] * 12),
+        (8, 1, 5, [5, 5, 5, 5, 4]),
+        (8, 4, 0.5, [1] * 24),
+    ],
+)
+def test_memory_cuts_batches_where_a_key_frame_is(most, multiple, fitting, sizes):
+    frames = marked(24)
+    batches = list(_batches(frames, most, multiple, fitting * frames[0][0].image.nbytes))
+    assert [len(batch) for batch in batches] == sizes
 
 
 def test_frames_of_the_same_time_do_no_harm():
@@ -192,6 +216,29 @@ def test_of_real_video_the_poses_are_nearly_the_same(shared):
 def test_boxes_of_a_file_leave_nothing_to_search(tmp_path):
     with pytest.raises(UsageError, match="nobody is searched for"):
         PoseStages(device="cpu", boxes=tmp_path / "boxes.csv", search="whole")
+
+
+def test_of_large_pictures_batches_that_wait_stay_apart():
+    """Or else key frames would depend on what happens to wait: of 4K pictures two fit into a batch, of four at most."""
+    asked = []
+
+    class Recorder:
+        def submit(self, thread, name, run, items, most):
+            asked.append((len(items), most))
+            return [Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))] * len(items)
+
+        def result(self, future):
+            return future
+
+    stages = PoseStages(device="cpu")
+    image = np.broadcast_to(np.uint8(0), (2160, 3840, 3))
+    frames = [(Frame(image, i, i / 15), False) for i in range(8)]
+    assert len(list(stages._found(frames, *stages.finder(15, "", is_live=False), Recorder()))) == 8
+    assert asked == [(2, 2)] * 4
+
+
+def test_boxes_of_a_file_are_not_described_as_searched_for(tmp_path):
+    assert "key frames" not in PoseStages(device="cpu", boxes=tmp_path / "boxes.csv").description
 
 
 def test_what_poses_depend_on_tells_how_they_were_searched_for():

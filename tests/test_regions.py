@@ -68,6 +68,14 @@ def test_regions_lie_in_the_cells_of_the_whole_and_show_everybody_once(rows):
     assert covered.max() == 1
 
 
+@pytest.mark.parametrize("stride", [32, 64])
+def test_sides_of_regions_are_multiples_of_the_stride(stride):
+    whole = fit((1080, 1920), 640, stride, square=False)
+    for width in range(20, 900, 40):
+        (region,) = regions_of(people((900, 400, 900 + width, 500)).boxes, whole, stride)
+        assert not any(length % stride for length in region.window.size)
+
+
 def test_people_side_by_side_are_one_region_and_others_their_own():
     regions = regions_of(people((100, 400, 200, 700), (180, 400, 280, 700), (1500, 400, 1600, 700)).boxes, HD, 32)
     assert sorted(len(region.boxes) for region in regions) == [1, 2]

@@ -106,7 +106,7 @@ class Chain:
         return sum(1 for _ in self._wanted())
 
     def poses(self) -> int:
-        find, most = self.pipeline.stages.finder(self._rate, self.path, is_live=False)
+        find, most, _ = self.pipeline.stages.finder(self._rate, self.path, is_live=False)
         marked = [(frame, False) for frame in self._kept]
         for first in range(0, len(marked), most):
             find(marked[first : first + most])
