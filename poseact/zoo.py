@@ -30,7 +30,7 @@ Place = Literal["shipped", "installed", "cached", "to be downloaded", "missing"]
 # The models that rtmlib names, and its modes.
 _RTMLIB = Path(__file__).parent / "zoo_rtmlib.json"
 
-DEFAULT_CLASSIFIER = "actions27-x3d-s-joint,actions27-x3d-s-joint-2,actions27-slowonly-limb"
+DEFAULT_CLASSIFIER = "actions27-x3d-s-joint,actions27-x3d-s-joint-2,actions27-x3d-s-limb,actions27-x3d-s-limb-2"
 FAST_CLASSIFIER = "actions27-x3d-s-joint"
 DEFAULT_DETECTOR = "yolo11n-pose"
 DEFAULT_POSE = "yolo11n-pose"

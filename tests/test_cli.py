@@ -237,7 +237,7 @@ def test_fast_takes_the_small_classifier(clip, monkeypatch):
     [
         (["--fast", "--classifier", "mine.pt"], "--fast chooses the classifier"),
         (["--weights", "1,x"], "--weights takes numbers"),
-        (["--weights", "1"], "3 classifiers need as many weights"),
+        (["--weights", "1"], "4 classifiers need as many weights"),
         (["--precision", "float16", "--device", "cpu"], "float16 is slow"),
     ],
 )
@@ -278,7 +278,7 @@ def test_a_bundle_whose_hash_is_wrong_is_refused(clip, tmp_path, monkeypatch):
 
     for file in zoo.models_folder().iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    with (tmp_path / "actions27-slowonly-limb.pt").open("ab") as file:
+    with (tmp_path / "actions27-x3d-s-limb-2.pt").open("ab") as file:
         file.write(b"x")
     monkeypatch.setattr(zoo, "models_folder", lambda: tmp_path)
     code, _, err = run("predict", clip)

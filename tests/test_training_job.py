@@ -88,6 +88,21 @@ def test_a_job_writes_a_bundle_that_classifies(base):
     assert probabilities.sum() == pytest.approx(1)
 
 
+def test_the_seed_changes_the_weights_but_not_what_is_held_out(job, monkeypatch):
+    seen = []
+    real = poseact.training.job.read_training_data
+    monkeypatch.setattr(
+        poseact.training.job, "read_training_data", lambda *args, **more: seen.append(real(*args, **more)) or seen[-1]
+    )
+    heads = []
+    for seed in range(4):
+        changed = job(validation="0.3", seed=seed, restart=True)
+        trained(changed)
+        heads.append(load_weights(changed.output)[0]["cls_head.fc_cls.weight"])
+    assert len({tuple(a.name for a, _ in data.validation) for data in seen}) == 1
+    assert not any(torch.equal(heads[0], other) for other in heads[1:])
+
+
 def test_card_picture_and_log_lie_beside_it_and_nothing_else(base):
     job, _, reports = base
     found = sorted(path.name for path in job.output.parent.iterdir())

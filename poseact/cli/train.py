@@ -148,7 +148,7 @@ Compile = Annotated[
     bool,
     typer.Option("--compile", help="Compile the network: a minute, then half as fast again.", rich_help_panel="Recipe"),
 ]
-Seed = Annotated[int, typer.Option(help="Of everything random.", rich_help_panel="Recipe")]
+Seed = Annotated[int, typer.Option(help="Of everything random but what is held out.", rich_help_panel="Recipe")]
 Name = Annotated[
     str | None, typer.Option(help="The bundle's name. Default: OUT's.", rich_help_panel="What the bundle says")
 ]

@@ -46,7 +46,8 @@ class TrainingJob:
     not learnt but refused. window: seconds; None: the median length of the training sequences. init: a bundle to train
     on from; freeze: train only the head. augment: how strongly estimated poses are imitated, 1 as shipped. negatives:
     share of sequences that are made into no action. calibrate_like: a bundle, trained
-    alike, whose rejection threshold is taken, and without validation its temperature."""
+    alike, whose rejection threshold is taken, and without validation its temperature. seed: of everything random but
+    which sequences a share holds out, so that trainings from several seeds can be compared and averaged."""
 
     poses: Sequence[Path]
     output: Path
@@ -168,7 +169,7 @@ def train_bundle(
     if job.init is not None:
         _read_init(job, job.init)  # hours of extraction may come before it is needed
     sources = [_source(job, index, on_extraction) for index in range(len(job.poses))]
-    data = read_training_data(sources, job.validation, job.aliases, job.unknown, job.planes, job.seed)
+    data = read_training_data(sources, job.validation, job.aliases, job.unknown, job.planes)
     layout = LAYOUTS[job.layout]
     train_set = build_dataset(*_columns(data.train, job.subjects), layout)
     validation_set = build_dataset(*_columns(data.validation, job.subjects), layout) if data.validation else None
