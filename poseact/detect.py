@@ -51,6 +51,12 @@ def iou(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     return shared / np.maximum(areas - shared, 1e-6)
 
 
+def likeness(boxes: np.ndarray, scores: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """How likely each of the people found in a part of a picture, boxes (P, 4) xyxy and scores (P,), is the one who
+    must be in `box` (4,): (P,) in [0, 1]."""
+    return iou(boxes, box) * (0.5 + 0.5 * scores)
+
+
 class Detector(Protocol):
     """Finds the people in each frame of a batch."""
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from .detect import Detections, iou
+from .detect import Detections, likeness
 from .errors import ModelError
 from .skeleton import COCO17, Layout
 from .video import Frame
@@ -115,9 +115,9 @@ def _pose_of(result: YoloResult, box: np.ndarray, corner: np.ndarray) -> np.ndar
     if result.keypoints is None or not len(result.boxes):
         return None
     boxes = result.boxes + np.tile(corner, 2)
-    overlap = iou(boxes, box) * (0.5 + 0.5 * result.scores)
-    best = int(overlap.argmax())
-    if overlap[best] < _LEAST_OVERLAP:
+    likely = likeness(boxes, result.scores, box)
+    best = int(likely.argmax())
+    if likely[best] < _LEAST_OVERLAP:
         return None
     pose = result.keypoints[best].copy()
     pose[:, :2] += corner

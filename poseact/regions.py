@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from .detect import Detections, iou
+from .detect import Detections, iou, likeness
 from .letterbox import Letterbox
 from .yolo import YoloResult
 
@@ -75,11 +75,11 @@ def found_in(region: Region, seen: YoloResult) -> YoloResult | None:
     """Of those seen in a region, the people who must be there; None if one of them is not, or may go on beyond it."""
     chosen: list[int] = []
     for box in region.boxes:
-        likeness = iou(seen.boxes, box) * (0.5 + 0.5 * seen.scores)
-        likeness[chosen] = 0
-        if not likeness.max(initial=0) >= _LEAST_LIKENESS:
+        likely = likeness(seen.boxes, seen.scores, box)
+        likely[chosen] = 0
+        if not likely.max(initial=0) >= _LEAST_LIKENESS:
             return None
-        chosen.append(int(likeness.argmax()))
+        chosen.append(int(likely.argmax()))
     people = seen.of(chosen)
     return None if _leave(region.window, people.boxes) else people
 
