@@ -258,16 +258,22 @@ def other(make):
     return make("other", replace(INFO, labels=("sit", "wave", "jump"), temperature=1.0), seed=1)
 
 
+def geometric_mean(probabilities, weights):
+    product = torch.stack([p ** (w / sum(weights)) for p, w in zip(probabilities, weights, strict=True)]).prod(dim=0)
+    return product / product.sum(dim=1, keepdim=True)
+
+
 CLIPS = [(walker(AT_10), 0, 1), (walker(AT_10, lift=80), 0, 1)]
 
 
 @pytest.mark.parametrize(
     ("weights", "shares"), [(None, (0.5, 0.5)), ([3, 1], (0.75, 0.25)), ([0.1, 0.3], (0.25, 0.75))]
 )
-def test_an_ensemble_is_the_weighted_mean_by_the_labels_names(classifier, other, weights, shares):
+def test_an_ensemble_is_the_weighted_geometric_mean_by_the_labels_names(classifier, other, weights, shares):
     ensemble = Ensemble([classifier, other], weights)
     one, two = classifier.probabilities(CLIPS), other.probabilities(CLIPS)[:, [1, 2, 0]]
-    wanted = shares[0] * one + shares[1] * two
+    wanted = one ** shares[0] * two ** shares[1]
+    wanted /= wanted.sum(axis=1, keepdims=True)
     found = ensemble.probabilities(CLIPS)
     assert found.dtype == np.float32
     assert found == pytest.approx(wanted, abs=1e-6)
@@ -280,8 +286,33 @@ def test_an_ensemble_of_joints_and_limbs_classifies_views(classifier, limbs, oth
     three = [classifier, limbs, other]
     found = Ensemble(three, [1, 3, 4]).classify(keypoints, scores, PICTURE, mirror=True)
     one, two, last = (each.classify(keypoints, scores, PICTURE, mirror=True) for each in three)
-    torch.testing.assert_close(found, (one + 3 * two + 4 * last[:, [1, 2, 0]]) / 8)
+    torch.testing.assert_close(found, geometric_mean([one, two, last[:, [1, 2, 0]]], [1, 3, 4]))
     assert (one - two).abs().max() > 1e-2
+
+
+def test_classifiers_that_are_shown_the_same_volume_have_it_drawn_once(classifier, limbs, other, make, monkeypatch):
+    keypoints, scores = body_in_picture(10)
+    coarse = make("coarse", replace(INFO, volume=replace(INFO.volume, sigma=2.0)))
+    four = [classifier, limbs, other, coarse]
+    wanted = [each.classify(keypoints, scores, PICTURE) for each in four]
+    drawn = []
+    real = poseact.classifier.heatmap_volume
+    monkeypatch.setattr(
+        poseact.classifier, "heatmap_volume", lambda *args, **more: drawn.append(args[3:]) or real(*args, **more)
+    )
+    found = Ensemble(four, [4, 2, 1, 1]).classify(keypoints, scores, PICTURE)
+    assert drawn == [(INFO.volume, None), (INFO.volume, BODY13.limbs), (coarse.info.volume, None)]
+    one, two, three, last = wanted
+    torch.testing.assert_close(found, geometric_mean([one, two, three[:, [1, 2, 0]], last], [4, 2, 1, 1]))
+
+
+def test_what_one_classifier_excludes_is_no_trouble_to_the_others(classifier, make):
+    sure = make("sure", replace(INFO, temperature=1e-3), seed=1)
+    keypoints, scores = body_in_picture(5)
+    assert (sure.classify(keypoints, scores, PICTURE) == 0).any()
+    found = Ensemble([classifier, sure]).classify(keypoints, scores, PICTURE)
+    torch.testing.assert_close(found.sum(), torch.tensor(1.0))
+    assert found.argmax() == sure.classify(keypoints, scores, PICTURE).argmax()
 
 
 @pytest.mark.parametrize(

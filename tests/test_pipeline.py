@@ -76,9 +76,9 @@ def test_two_bundles_are_averaged_with_their_weights(five_seconds, make_bundle, 
 
     alone, wrong = score(one), score(other)
     both, weighted = score(f"{one},{other}"), score(f"{one},{other}", [3, 1])
-    for name in alone:
-        assert both[name] == pytest.approx((alone[name] + wrong[name]) / 2, abs=1e-6)
-        assert weighted[name] == pytest.approx(0.75 * alone[name] + 0.25 * wrong[name], abs=1e-6)
+    for found, share in ((both, 0.5), (weighted, 0.75)):
+        products = {name: alone[name] ** share * wrong[name] ** (1 - share) for name in alone}
+        assert found == pytest.approx({name: product / sum(products.values()) for name, product in products.items()})
     assert alone["head"] > 0.9 > 0.1 > wrong["head"]
 
 
