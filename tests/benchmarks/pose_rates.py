@@ -144,9 +144,9 @@ class Both:
     def probabilities(self, clips: Sequence[Clip]) -> np.ndarray:
         n = self.info.clip_len
         shown = [(self._between(poses, sample_times(start, end, n)), start, end) for poses, start, end in clips]
-        each = [classifier.probabilities(shown) for classifier in self._ensemble.classifiers]
-        self.seen += [(poses, fast) for (poses, _, _), fast in zip(clips, each[0], strict=True)]
-        return np.mean(each, axis=0)
+        alone = self._ensemble.classifiers[0].probabilities(shown)
+        self.seen += [(poses, fast) for (poses, _, _), fast in zip(clips, alone, strict=True)]
+        return self._ensemble.probabilities(shown)
 
 
 METHODS: dict[str, Callable[[PoseSequence, np.ndarray], PoseSequence]] = {

@@ -34,7 +34,7 @@ _FOUND = {"conf": 0.1, "classes": [0], "save": False, "verbose": False}
 
 app = typer.Typer(help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False)
 VideoPath = Annotated[Path, typer.Argument(metavar="VIDEO")]
-Classifier = Annotated[str, typer.Option(help="Of several between commas the mean.", show_default="as poseact predict")]
+Classifier = Annotated[str, typer.Option(help="Of several the geometric mean.", show_default="as poseact predict")]
 Device = Annotated[str, typer.Option()]
 
 
@@ -155,7 +155,8 @@ def serial(video: VideoPath, classifier: Classifier = "", device: Device = "cpu"
         if clip is None:
             _tell(start=round(start, 3), end=round(stop, 3), label=None, score=None)
             continue
-        scores = np.mean([each.probabilities(clip, start, stop) for each in classifiers], axis=0)
+        scores = np.exp(np.mean([np.log(each.probabilities(clip, start, stop)) for each in classifiers], axis=0))
+        scores /= scores.sum()
         label = info.labels[scores.argmax()] if scores.max() >= info.rejection_threshold else None
         _tell(start=round(start, 3), end=round(stop, 3), label=label, score=round(float(scores.max()), 4))
     _tell(event="end")
