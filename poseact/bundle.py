@@ -7,7 +7,6 @@ import copy
 import io
 import json
 import warnings
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -147,30 +146,28 @@ def _write(script: torch.jit.ScriptModule, info: BundleInfo, path: Path) -> None
 
 def load_bundle(path: Path, device: torch.device) -> tuple[torch.jit.ScriptModule, BundleInfo]:
     """The scripted network of a bundle, in evaluation mode, and what it says of itself. Raises ModelError."""
-    info = read_info(path)
+    script, text = _load(path, device)
     try:
-        with no_jit_warnings():
-            return torch.jit.load(str(path), map_location=device).eval(), info
-    except (RuntimeError, ValueError, OSError) as error:
-        raise _no_bundle(path, "TorchScript") from error
-
-
-def read_info(path: Path) -> BundleInfo:
-    """What a bundle says of itself, without loading its network. Raises ModelError."""
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist; `poseact models` lists the models that have names")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            name = next(name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}"))
-            return BundleInfo.from_json(archive.read(name).decode())
-    except (OSError, zipfile.BadZipFile, StopIteration) as error:
-        raise _no_bundle(path, METADATA_FILE) from error
+        return script.eval(), BundleInfo.from_json(text)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is no usable classifier bundle: {METADATA_FILE} in it: {error}") from error
 
 
-def _no_bundle(path: Path, missing: str) -> ModelError:
-    return ModelError(f"{path} is not a classifier bundle (no {missing} in it); `poseact train` writes bundles")
+def _load(path: Path, device: torch.device) -> tuple[torch.jit.ScriptModule, str]:
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; `poseact models` lists the models that have names")
+    extra = {METADATA_FILE: ""}
+    try:
+        with no_jit_warnings():
+            net = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ModelError(
+            f"{path} is not a classifier bundle (no TorchScript in it); `poseact train` writes bundles"
+        ) from error
+    text = extra[METADATA_FILE]
+    if not text:
+        raise ModelError(f"{path} is TorchScript but not a classifier bundle: it has no {METADATA_FILE} inside")
+    return net, text if isinstance(text, str) else text.decode()
 
 
 @contextlib.contextmanager

@@ -123,7 +123,7 @@ class LabelRun:
         if boxes is not None:
             check_boxes(Path(boxes), [video.path for video in self.videos])
         if rows.only is not None:
-            rows.check(_chain(self.plan.settings).info)
+            rows.check(_chain(self.plan.settings).classifier.info)
 
     def work(self) -> Generator[Step, None, None]:
         """Label what is left. Yields each video that is done, how each failed that is given up, and now and then None,

@@ -81,7 +81,7 @@ class Labeller:
             tell(done, total)
 
         with closing(self._pipeline.stream_all([path], on_progress, on_poses=on_poses)) as clips:
-            labels = tuple(self._settings.rows.rows(clips, self._pipeline.info))
+            labels = tuple(self._settings.rows.rows(clips, self._pipeline.classifier.info))
         if job.drawn is not None:
             self._draw(job, job.drawn, poses, labels, tell)
         return LabelledVideo(

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .bundle import BundleInfo, read_info
 from .classifier import Classifier, Clip, Ensemble, load_classifier
 from .clips import ClipLabel, LabelScore
 from .detect import Detector
@@ -115,15 +114,10 @@ class Pipeline:
     def classifier(self) -> Classifier | Ensemble:
         return load_classifier(self._classifiers, self.device, self._precision, self._weights)
 
-    @cached_property
-    def info(self) -> BundleInfo:
-        """What the classifier, or the first of several, says of itself. Raises ModelError."""
-        return read_info(self._classifiers[0])
-
     @property
     def window(self) -> Window:
         """The rule that cuts clips: the options', or else the bundle's."""
-        length, stride, info = self.options.window, self.options.stride, self.info
+        length, stride, info = self.options.window, self.options.stride, self.classifier.info
         if length == "whole":
             return Window(None)
         return Window(info.window, stride or info.stride) if length is None else Window(length, stride)
@@ -157,7 +151,7 @@ class Pipeline:
         if at_once < 1:
             raise UsageError(f"at least 1 video must be worked on at a time, got {at_once}")
         at_once = min(at_once, max(1, len(sources)))
-        _ = self.info, self.classifier  # before several threads ask for them
+        _ = self.classifier  # before several threads ask for it
         with Engine(self.options.patience) as engine:
             self.watch = engine.watch
             self.latencies.clear()
@@ -202,7 +196,7 @@ class Pipeline:
             if video.is_live and not is_alone:
                 name = readable(video.path)
                 raise UsageError(f"{name} is watched live, so it must be the only source; run poseact for each")
-            lane = Lane(video, self.stages, self.window, self.info, self.options, engine)
+            lane = Lane(video, self.stages, self.window, self.classifier.info, self.options, engine)
             yield from lane.requests(on_progress)
             warn_of_damage(video)
 
@@ -275,8 +269,9 @@ class Pipeline:
         poses = smooth(poses, self.stages.smoothing)
         if self.options.follow:
             poses = poses.select([self.options.follow.row_in(poses)])
+        info = self.classifier.info
         for clip, span in enumerate(self.window.clips(start, end)):
-            yield request_clip(poses.between(*span), self.info, self.options, source, clip, *span)
+            yield request_clip(poses.between(*span), info, self.options, source, clip, *span)
             if on_progress:
                 on_progress(span[1] - start, end - start)
 
@@ -287,9 +282,10 @@ class Pipeline:
             yield self._clip_label(request, person, scores)
 
     def _clip_label(self, request: ClipRequest, person: int | None, scores: np.ndarray) -> ClipLabel:
+        info = self.classifier.info
         best = np.argsort(-scores, kind="stable")[: self.options.top_k]
-        top = tuple(LabelScore(self.info.labels[i], float(scores[i])) for i in best)
-        threshold = self.info.rejection_threshold if self.options.min_score is None else self.options.min_score
+        top = tuple(LabelScore(info.labels[i], float(scores[i])) for i in best)
+        threshold = info.rejection_threshold if self.options.min_score is None else self.options.min_score
         return request.label(person, top[0].label if top[0].score >= threshold else None, top[0].score, top)
 
 

@@ -121,7 +121,7 @@ def predict(
         fetch_models(quiet, {"classifier": models.classifier, "detector": models.detector, "pose": models.pose})
     pipeline = Pipeline.of(models, device, options)
     if rule.only is not None:
-        rule.check(pipeline.info)
+        rule.check(pipeline.classifier.info)
     many = len(videos) > 1 or is_pose_file(videos[0])
     try:
         with open_sink(output, format.value if format else None, many, chain.per_person) as sink:
@@ -186,7 +186,7 @@ def _label_all(
             refuse = tell if len(videos) > 1 else None
             collect = None if drawing is None else drawing.collect
             with closing(pipeline.stream_all(videos, progress.update, refuse, at_once, collect)) as clips:
-                for row in rule.rows(clips, pipeline.info):
+                for row in rule.rows(clips, pipeline.classifier.info):
                     with progress.set_aside():
                         sink.write(row)
                     if drawing is not None:

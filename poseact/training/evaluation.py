@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..bundle import read_info, replace_info
+from ..bundle import load_bundle, replace_info
 from ..classifier import Classifier, Ensemble
 from ..errors import InputError, ModelError, UsageError
 from ..heatmaps import VolumeRule, heatmap_volume
@@ -271,7 +271,7 @@ def record_accuracy(bundle: Path, name: str, top1: float) -> None:
 
     Raises ModelError if it is no bundle, OutputError if it cannot be written.
     """
-    info = read_info(bundle)
+    _, info = load_bundle(bundle, torch.device("cpu"))
     replace_info(bundle, replace(info, accuracy={**info.accuracy, name: round(top1, 4)}))
 
 

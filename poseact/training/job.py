@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..bundle import BundleInfo, load_weights, read_info, save_bundle
+from ..bundle import BundleInfo, load_bundle, load_weights, save_bundle
 from ..device import choose_device
 from ..errors import InputError, ModelError, UsageError
 from ..files import check_output
@@ -165,7 +165,7 @@ def train_bundle(
     """
     log = log or (lambda text: None)
     device = choose_device(job.device)
-    alike = read_info(job.calibrate_like) if job.calibrate_like else None
+    alike = load_bundle(job.calibrate_like, torch.device("cpu"))[1] if job.calibrate_like else None
     if job.init is not None:
         _read_init(job, job.init)  # hours of extraction may come before it is needed
     sources = [_source(job, index, on_extraction) for index in range(len(job.poses))]
