@@ -102,9 +102,12 @@ class Decoder:
         yield from self._timed(lookahead)
 
     @property
-    def has_size(self) -> bool:
-        """Whether the source told how many bytes it has, which nothing live can."""
-        return bool(self.container.size > 0)
+    def is_endless(self) -> bool:
+        """Whether the source goes on for ever, as far as it tells: it has neither a duration nor a number of bytes, or
+        it replaces one picture by the next (multipart/x-mixed-replace), to which some cameras add a number of bytes."""
+        if self.container.format.name == "mpjpeg":
+            return True
+        return self.announced_end is None and self.container.size <= 0
 
     def close(self) -> None:
         self.container.close()

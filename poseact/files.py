@@ -4,6 +4,7 @@ to call it."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -52,6 +53,20 @@ def check_output(output: Path, sources: Iterable[Path] = ()) -> None:
         )
     if any(_same(output, source) for source in sources):
         raise UsageError(f"{output} would overwrite what it is made from; choose another name")
+
+
+def why_not_written(name: str, error: OSError) -> str:
+    """One sentence on what is wrong with an output, and what to do. name: of it, for people."""
+    cures = {
+        errno.ENOSPC: "free some space or choose another disk",
+        errno.EDQUOT: "free some space or choose another disk",
+        errno.EACCES: "choose a place where you may write",
+        errno.EROFS: "choose a place where you may write",
+        errno.ENOENT: "make its folder first",
+    }
+    cure = cures.get(error.errno or 0, "choose another place")
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"{name} cannot be written: {reason.lower()}; {cure}"
 
 
 def _same(one: Path, other: Path) -> bool:

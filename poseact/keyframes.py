@@ -19,6 +19,8 @@ Search = Literal["auto", "whole"]
 # Seconds from one key frame to the next, and frames at most, since they wait for it.
 _INTERVAL = 0.27
 _MOST_FRAMES = 8
+# Where the frame rate varies, no frame lies between key frames that are more seconds apart.
+_LONGEST_INTERVAL = 2 * _INTERVAL
 # Regions are looked at if they have less than this share of the pixels of the whole picture.
 _WORTHWHILE = 0.8
 
@@ -32,9 +34,9 @@ class KeyFrames:
     """Finds everybody in the frames of one video, in order, a batch at a time.
 
     Each `every`-th frame is a key frame, in which the detector looks at the whole picture; so are the last of a batch,
-    and the first and last of a scene. So does it in the frames in between, if the people in the key frames around them
-    are not surely the same or nearly fill the picture, or one is not where they were expected. Batches of multiples of
-    `every` frames, of whatever size, give the same people.
+    the first and last of a scene, and others where frames are far apart in time. So does it in the frames in between,
+    if the people in the key frames around them are not surely the same or nearly fill the picture, or one is not where
+    they were expected. Batches of multiples of `every` frames, of whatever size, give the same people.
     """
 
     def __init__(self, every: int):
@@ -66,9 +68,16 @@ class KeyFrames:
             for (frame, new_scene), last in zip(marked, before, strict=False)
         ]
         ends = [*begins[1:], True]
-        # Counted from the start of the video: how many frames come together depends on the processor's cores.
-        regular = [number % self._every == 0 for number in range(self._count + 1, self._count + len(marked) + 1)]
-        return [i for i, reasons in enumerate(zip(begins, ends, regular, strict=True)) if any(reasons)]
+        times = [frame.time for frame, _ in marked]
+        keys: list[int] = []
+        last_key = self._last[0].time if self._last else times[0]
+        for i, after in enumerate([*times[1:], times[-1]]):
+            # Counted from the start of the video: how many frames come together depends on the processor's cores.
+            regular = (self._count + i + 1) % self._every == 0
+            if begins[i] or ends[i] or regular or after - last_key > _LONGEST_INTERVAL:
+                keys.append(i)
+                last_key = times[i]
+        return keys
 
     def _regions(
         self, yolo: Yolo, frames: list[Frame], keys: list[int], found: dict[int, Detections]

@@ -21,6 +21,7 @@ from .files import readable
 from .follow import Follow
 from .options import Options
 from .poses import PoseSequence
+from .probe import check_moves
 from .sampling import FramePlan, FrameThinner, Window
 from .skeleton import Layout
 from .smoothing import smooth
@@ -117,7 +118,9 @@ class Lane:
         self._arrivals: deque[tuple[float, float]] = deque()
 
     def requests(self, on_progress: Progress | None = None) -> Iterator[ClipRequest]:
-        """The clips in order. Raises InputError if the video cannot be read."""
+        """The clips in order. Raises InputError if the video cannot be read, or is a still picture."""
+        if isinstance(self.video.path, Path):
+            check_moves(self.video.path)
         announced_end = self._announced_end()
         plan = self._plan(announced_end)
         with self.stages.decoded(self.video, self.engine, self._start, self.options.end, plan.wants) as frames:

@@ -81,7 +81,7 @@ def open_address(
 
     def stream() -> Feed:
         decoder = again()
-        if decoder.announced_end is None and not decoder.has_size:
+        if decoder.is_endless:
             return Reconnecting(address.name, decoder, again, stopped, patience, first_wait)
         return Playback(decoder, stopped) if realtime else decoder
 

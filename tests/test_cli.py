@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 
+import av
 import pytest
 from draw_actions import Scene, act, render, write_video
 from test_video import audio_only, faststart
 from typer.testing import CliRunner
 
 from poseact.cli import app
+from poseact.poses import load_poses
 
 KEYS = ["source", "clip", "start", "end", "person", "label", "score", "top", "persons"]
 
@@ -195,6 +197,17 @@ def test_a_name_that_is_no_text(clip, tmp_path):
     assert json.loads((tmp_path / "o.jsonl").read_text())["source"].endswith("x\ufffd.mp4")
 
 
+def test_a_still_picture_has_no_action_in_it_but_poses(clip, tmp_path):
+    photo, poses = tmp_path / "photo.jpg", tmp_path / "poses.pkl"
+    with av.open(str(clip)) as container:
+        next(container.decode(video=0)).to_image().save(photo)
+    code, out, err = run("predict", photo)
+    assert (code, out) == (3, "")
+    one_sentence(err, "photo.jpg is a still picture", "no action")
+    assert run("extract-poses", photo, "-o", poses)[0] == 0
+    assert len(load_poses(poses).annotations) == 1
+
+
 def test_all_bad_is_input_that_cannot_be_read(tmp_path):
     code, _, err = run("predict", tmp_path / "a.mp4", tmp_path / "b.mp4")
     assert code == 3
@@ -217,6 +230,37 @@ def test_a_wrong_option_ends_with_2(clip, arguments, says):
     code, _, err = run("predict", clip, *arguments)
     assert code == 2
     one_sentence(err, says)
+
+
+@pytest.mark.parametrize("command", [["predict"], ["extract-poses", "-o", "OUT.pkl"]])
+@pytest.mark.parametrize("search", [None, "auto", "whole"])
+def test_where_people_are_searched_for_is_up_to_the_user(command, search, clip, tmp_path, monkeypatch):
+    import poseact.extract
+    import poseact.pipeline
+    from poseact.errors import ModelError
+
+    asked = []
+
+    def stages(*_, search, **__):
+        asked.append(search)
+        raise ModelError("seen enough")
+
+    monkeypatch.setattr(poseact.extract, "PoseStages", stages)
+    monkeypatch.setattr(poseact.pipeline, "PoseStages", stages)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*command, clip, *(["--search", search] if search else []))
+    assert (code, asked) == (4, [search or "auto"])
+    one_sentence(err, "seen enough")
+
+
+@pytest.mark.parametrize("command", [["predict"], ["extract-poses", "-o", "OUT.pkl"]])
+def test_with_boxes_nobody_is_searched_for(command, clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("frame,x1,y1,x2,y2\n0,10,10,100,200\n")
+    code, out, err = run(*command, clip, "--boxes", boxes, "--search", "whole")
+    assert (code, out) == (2, "")
+    one_sentence(err, "leave one of boxes and search out")
 
 
 def test_fast_takes_the_small_classifier(clip, monkeypatch):
@@ -247,7 +291,9 @@ def test_choices_that_do_not_go_together_end_with_2(clip, arguments, says):
     one_sentence(err, says)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--top-k", "0"], ["--min-score", "2"], ["--format", "xml"], ["--nope"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--top-k", "0"], ["--min-score", "2"], ["--format", "xml"], ["--search", "all"], ["--nope"]]
+)
 def test_wrong_usage_ends_with_2(clip, arguments):
     assert run("predict", *([clip, *arguments] if arguments else []))[0] == 2
 
@@ -310,6 +356,21 @@ def test_a_full_disk_ends_with_5(clip):
     one_sentence(result.stderr, "standard output", "no space left")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk without space")
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["--help"], ["--version"], ["label", "--dry-run", "-o", "OUT", "CLIP"]]
+)
+def test_whatever_is_printed_a_full_disk_ends_with_5(arguments, clip, tmp_path):
+    """By Rich, by Typer before any command begins, and as bytes."""
+    paths = {"CLIP": clip, "OUT": tmp_path / "out"}
+    command = [sys.executable, "-m", "poseact", *(str(paths.get(a, a)) for a in arguments)]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 5
+    one_sentence(result.stderr, "standard output", "no space left")
+    assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_ctrl_c_ends_with_130_and_keeps_what_was_written(tmp_path):
     video = tmp_path / "long.mp4"
@@ -335,3 +396,14 @@ def test_a_reader_that_has_enough_is_no_error(clip):
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert result.stderr == ""
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize("arguments", ["models", "--help"])
+def test_a_reader_that_closes_the_pipe_is_left_in_peace(arguments):
+    command = [sys.executable, "-m", "poseact", arguments]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert result.stderr == ""
+    assert result.returncode in (0, 1)  # Rich and Click have their own ways with it

@@ -1,6 +1,7 @@
 """People of successive frames, found in whole pictures now and then and in regions in between."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -67,7 +68,11 @@ def points(boxes):
 
 
 def marked(count, cuts=()):
-    return [(Frame(np.full((*SIZE, 3), i, np.uint8), i, i / 15), i in cuts) for i in range(count)]
+    return at([i / 15 for i in range(count)], cuts)
+
+
+def at(times, cuts=()):
+    return [(Frame(np.full((*SIZE, 3), i, np.uint8), i, time), i in cuts) for i, time in enumerate(times)]
 
 
 def run(stage, frames, sizes, every=4):
@@ -192,6 +197,31 @@ def test_however_frames_come_everybody_is_found(sizes, every, step, comes):
     stage = Stage(people)
     for i, found in enumerate(run(stage, marked(count), sizes, every)):
         assert sorted(found.boxes.tolist()) == sorted(np.array(people[i], np.float32).tolist())
+
+
+def test_where_a_recording_slows_down_nobody_is_guessed_for_seconds():
+    """15 frames/s, then 2 frames/s, then 5 frames/s, and a second without any."""
+    times = np.cumsum([0] + [1 / 15] * 8 + [0.5] * 4 + [0.2] * 6 + [1.0] + [1 / 15] * 4).tolist()
+    stage = Stage({i: [walker(i)] for i in range(len(times))})
+    run(stage, at(times), [len(times)], every=8)
+    assert sorted(set(range(len(times))) - set(stage.looked)) == [1, 2, 3, 4, 5, 6, 13, 16, 20, 21, 22]
+
+
+UNEVEN = st.lists(st.sampled_from([0.0, 1 / 60, 1 / 30, 1 / 15, 0.1, 0.2, 0.5, 0.6, 3.0]), min_size=1, max_size=40)
+
+
+@given(UNEVEN, st.integers(2, 8), st.lists(st.integers(1, 3), min_size=40, max_size=40))
+def test_key_frames_depend_on_time_and_not_on_batches(intervals, every, multiples):
+    frames = at(np.cumsum(intervals).tolist())
+    ends = [min(end, len(frames)) for end in np.cumsum([0, *multiples]) * every]
+    looked = []
+    for sizes in ([len(frames)], np.diff(ends).tolist()):
+        stage = Stage({i: [walker(0)] for i in range(len(frames))})
+        run(stage, frames, [size for size in sizes if size], every)
+        looked.append(sorted(stage.looked))
+    assert looked[0] == looked[1]
+    for key, following in pairwise(looked[0]):
+        assert following == key + 1 or frames[following][0].time - frames[key][0].time < 0.6
 
 
 @pytest.mark.parametrize(("rate", "every"), [(30, 8), (60, 8), (15, 4), (12, 3), (8, 2), (5, 1), (1, 1)])

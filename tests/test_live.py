@@ -1,5 +1,7 @@
 """Live sources on loopback: cut and resumed, stalled, given up, dropped, piped, closed while they are silent."""
 
+import io
+import itertools
 import logging
 import os
 import signal
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from conftest import grey_index
 from file_server import FileServer, silence, stall_after, status, without_length
+from PIL import Image
 from rtsp_server import RtspServer
 
 from poseact import addresses, decoding, live
@@ -182,6 +185,33 @@ def test_a_recording_that_does_not_tell_its_duration_is_read_once(server):
         assert video.announced_end is None
         assert len(list(video.frames())) == 30
     assert len(server.paths) == 1
+
+
+@pytest.mark.parametrize("told_bytes", [0, 2**31 - 1], ids=["as many as come", "far more than come"])
+def test_a_camera_of_single_pictures_is_live_though_it_tells_how_many_bytes_come(told_bytes):
+    jpeg = io.BytesIO()
+    Image.fromarray(np.full((64, 64, 3), 100, np.uint8)).save(jpeg, "jpeg")
+    part = b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (
+        len(jpeg.getvalue()),
+        jpeg.getvalue(),
+    )
+
+    def pictures(handler, files):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+        handler.send_header("Content-Length", str(told_bytes or 10 * len(part)))
+        handler.end_headers()
+        for _ in range(10):
+            handler.wfile.write(part)
+
+    server = FileServer(b"", faults=[pictures] * 99)
+    with open_address(address_of(server.address), **QUICK) as video:
+        assert video.is_live
+        assert video.announced_end is None
+        frames = list(itertools.islice(video.frames(), 15))
+    server.stop()
+    assert sum(frame.after_gap for frame in frames) == 1
+    assert len(server.paths) >= 2
 
 
 def test_a_stream_that_hangs_up_again_and_again_is_not_asked_without_end(server):

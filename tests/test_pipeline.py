@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import grey_index
+from PIL import Image
 from small import example
 
 from poseact import Options, Pipeline
@@ -198,6 +199,14 @@ def test_frames_that_no_clip_samples_are_not_looked_at(tmp_path, draw_video, mak
 def test_one_frame_is_one_clip(tmp_path, draw_video, make_bundle):
     clips, _ = label(draw_video(tmp_path / "one.mp4", 1, size=(320, 240)), make_bundle(), (20, 100, NOSE, *ALWAYS))
     assert [c.label for c in clips] == ["head"]
+
+
+def test_a_still_picture_has_no_action_in_it(tmp_path, make_bundle):
+    """Told even where nobody looked before, such as of one photo among many videos."""
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.full((240, 320, 3), 40, np.uint8)).save(photo)
+    with pytest.raises(InputError, match=r"photo.png is a still picture, and there is no action in one; give a video"):
+        label(photo, make_bundle(), (20, 100, NOSE, *ALWAYS))
 
 
 def test_a_cut_video_is_labelled_up_to_the_cut_with_one_warning(tmp_path, make_bundle, caplog):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poseact.probe import is_video
+from poseact.errors import InputError
+from poseact.probe import check_moves, is_video
 
 
 def noise(seed=0):
@@ -75,6 +76,34 @@ def test_no_name_misleads(tmp_path, draw_video, name):
 def test_a_still_image_is_none(tmp_path, format):
     still(tmp_path / "image", format)
     assert not is_video(tmp_path / "image")
+
+
+@pytest.mark.parametrize("name", ["image", "photo.jpg", "10:30.jpg", "recording.mp4"])
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff", "bmp", "ppm"])
+def test_a_still_image_is_told(tmp_path, format, name):
+    still(tmp_path / name, format)
+    with pytest.raises(InputError, match="is a still picture"):
+        check_moves(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "pix_fmt"),
+    [("gif", "gif", "rgb8"), ("apng", "apng", "rgb24"), ("mjpeg", "mjpeg", "yuvj420p"), ("avi", "mjpeg", "yuvj420p")],
+)
+def test_pictures_that_follow_each_other_move(tmp_path, draw_video, container, codec, pix_fmt):
+    path = draw_video(tmp_path / f"a.{container}", 3, codec=codec, pix_fmt=pix_fmt)
+    check_moves(path)
+    check_moves(path.rename(tmp_path / "recording"))
+
+
+def test_what_is_no_picture_is_not_told_as_one(tmp_path, draw_video):
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.jpg").touch()
+    os.mkfifo(tmp_path / "pipe.jpg")  # to read it would take what others want to read, or wait for ever
+    still(tmp_path / "animated.webp", "webp", 3)  # which FFmpeg cannot decode
+    draw_video(tmp_path / "one.mp4", 1)
+    for path in (tmp_path, tmp_path / "none.jpg", *tmp_path.iterdir()):
+        check_moves(path)
 
 
 def test_a_gif_that_moves_is_one_and_a_picture_in_a_container_is_none(tmp_path, draw_video):

@@ -12,9 +12,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
+from ..errors import OutputError
 from ..memory import keep_freed_memory
 from . import doctor, evaluate, export, extract_poses, label, models, predict, report, train
-from .console import reported
+from .console import reported, tell
+from .stdout import watch_standard_output
 
 app = typer.Typer(
     name="poseact",
@@ -56,11 +58,15 @@ def main() -> None:
     # While libraries are imported nearly nothing becomes garbage, but the search for it takes a tenth of the time.
     gc.set_threshold(50_000)
     keep_freed_memory()
+    watch_standard_output()
     code = 0
     try:
         app(prog_name="poseact")
     except SystemExit as exit:
         code = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+    except OutputError as error:  # of what no command prints, but Typer: help and version
+        tell(error)
+        code = error.exit_code
     _leave(code)
 
 

@@ -29,7 +29,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from ..errors import PoseActError
+from ..errors import OutputError, PoseActError
 
 INTERRUPTED = 130
 
@@ -67,18 +67,19 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             if options.get("debug"):
                 traceback.print_exc()
-            _tell(error)
+            tell(error)
             raise typer.Exit(code) from None
 
     return run
 
 
-def _tell(error: BaseException) -> None:
+def tell(error: BaseException) -> None:
+    """Say on stderr what an expected error says."""
     if not isinstance(error, BrokenPipeError):  # whoever read our output just has enough
         say_error(str(error) or "interrupted")
     try:
         sys.stdout.flush()
-    except OSError:
+    except (OSError, OutputError):
         # What stdout cannot take must not be tried again, and complained of, at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

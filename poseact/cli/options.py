@@ -58,7 +58,7 @@ SearchRule = Annotated[
     Search,
     typer.Option(
         help="Look for people in the whole picture of every frame; auto: where YOLO runs on a CPU, only in every "
-        "fourth or so, and in between near where they must be.",
+        "fourth or so, and in between near where they must be; on a GPU or of ONNX networks both are the same.",
         rich_help_panel="Models",
     ),
 ]

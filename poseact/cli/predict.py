@@ -157,11 +157,12 @@ def _check_before_loading(video: str) -> None:
     """A wrong path is told at once, not after the seconds that torch takes to import."""
     from ..addresses import address_of
     from ..poses import is_pose_file
+    from ..probe import check_moves
     from ..video import Video
 
     if address_of(video) is None and not is_pose_file(video):
         with Video(video):
-            pass
+            check_moves(Path(video))
 
 
 def _label_all(

@@ -15,6 +15,7 @@ from typing import IO
 
 from ..clips import ClipLabel
 from ..errors import OutputError, UsageError
+from ..files import why_not_written
 
 
 class Sink(ABC):
@@ -109,7 +110,8 @@ class Sink(ABC):
             raise
         except OSError as error:
             self._is_broken = True
-            raise OutputError(self._why_not(error)) from error
+            name = "standard output" if self.output is None else str(self.output)
+            raise OutputError(why_not_written(name, error)) from error
 
     def _standard_output(self) -> IO:
         if not self.is_binary:
@@ -138,19 +140,6 @@ class Sink(ABC):
             except FileExistsError:
                 continue
         raise AssertionError("numbers do not end")
-
-    def _why_not(self, error: OSError) -> str:
-        name = "standard output" if self.output is None else str(self.output)
-        cures = {
-            errno.ENOSPC: "free some space or choose another disk",
-            errno.EDQUOT: "free some space or choose another disk",
-            errno.EACCES: "choose a place where you may write",
-            errno.EROFS: "choose a place where you may write",
-            errno.ENOENT: "make its folder first",
-        }
-        cure = cures.get(error.errno or 0, "choose another place")
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        return f"{name} cannot be written: {reason.lower()}; {cure}"
 
 
 class RowSink(Sink):
