@@ -56,6 +56,8 @@ _MARGIN = 3
 # Beyond 4.5 sigmas from a limb there is less than 5e-5. A limb is crossed along rows or columns, which at 45 degrees
 # is longer by the square root of 2.
 _REACH = 4.5 * math.sqrt(2)
+# Places in a frame are counted in float32, which is exact so far.
+_MOST_NUMBERS = 2**24
 
 
 def crop_boxes(keypoints: Tensor, scores: Tensor, image_size: Tensor, rule: VolumeRule) -> Tensor:
@@ -98,7 +100,8 @@ def heatmap_volume(
     """Crop to the subjects and draw their joints, or the `limbs` between them.
 
     image_size: (N, 2) float32, (H, W). limbs: pairs of indices into K. Returns (N, K, T, H, W), or with L limbs
-    (N, L, T, H, W), of that dtype. Raises ValueError if there is nobody (M = 0).
+    (N, L, T, H, W), of that dtype; in memory its channels lie last (torch.channels_last_3d), as the networks read
+    it. Raises ValueError if there is nobody (M = 0).
     """
     boxes = crop_boxes(keypoints, scores, image_size, rule)
     points = to_volume_pixels(keypoints, boxes, rule.size)
@@ -114,37 +117,62 @@ def draw_volume(
     rule: VolumeRule,
     limbs: Limbs | None = None,
     dtype: torch.dtype = torch.float32,
+    channels: int | None = None,
 ) -> Tensor:
     """Joint heatmaps (equation 1 of the paper), or limb heatmaps (equation 2) where `limbs` are given.
 
     points: keypoints in pixels of the volume, from which a clip was cropped already. A limb is as high as the lower
-    of its ends' scores. People merge by the larger value at each pixel. Returns and raises as `heatmap_volume`.
+    of its ends' scores. People merge by the larger value at each pixel. channels: of what is returned, those after
+    the last heatmap all 0; None: no more than there are heatmaps. Returns and raises as `heatmap_volume`, and
+    ValueError too if a frame has more than 2**24 numbers.
     """
     if points.shape[1] == 0:
         raise ValueError("a volume needs at least one person")
     there = scores >= rule.least_score
     heights = scores * there if rule.use_scores else there
     n, m, t, k = scores.shape
-    volume = torch.zeros((n, k if limbs is None else len(limbs), t, *rule.size), dtype=dtype, device=points.device)
-    # In the order of the volume, and people last.
-    points, heights = points.float().permute(4, 0, 3, 2, 1), heights.float().permute(0, 3, 2, 1)
+    drawn = k if limbs is None else len(limbs)
+    channels = drawn if channels is None else channels
+    if math.prod(rule.size) * channels > _MOST_NUMBERS:
+        raise ValueError(f"{channels} heatmaps of {rule.size} pixels are too large to be drawn")
+    volume = torch.zeros((n, t, *rule.size, channels), dtype=dtype, device=points.device)
+    grid = _grid(n * t, drawn, m, rule.size, channels, points.device)
+    # In the order of the volume where its channels lie last, and people after them.
+    points, heights = points.float().permute(4, 0, 2, 3, 1), heights.float().permute(0, 2, 3, 1)
     if limbs is None:
-        places, values = _joint_pixels(points, heights, rule)
+        places, values = _joint_pixels(points, heights, rule, grid)
     else:
-        places, values = _limb_pixels(_lines(points, heights, limbs), m, rule)
+        places, values = _limb_pixels(_lines(points, heights, limbs), rule, grid)
     flat, places, values = volume.view(-1), places.flatten(), values.flatten().to(dtype)
     if m == 1:
         # Nobody meets anybody, and what repeats a pixel repeats its value.
         flat.scatter_(0, places, values)
     else:
         flat.scatter_reduce_(0, places, values, "amax")
-    return volume
+    return volume.permute(0, 4, 1, 2, 3)
 
 
-def _joint_pixels(points: Tensor, heights: Tensor, rule: VolumeRule) -> tuple[Tensor, Tensor]:
+class _Grid(NamedTuple):
+    """Where S pictures lie in a flat volume. starts: (S,) int64, the first pixel of each. strides: (2, 1) float32, from
+    a pixel to the next, for x and y."""
+
+    starts: Tensor
+    strides: Tensor
+
+
+@lru_cache(maxsize=8)
+def _grid(frames: int, drawn: int, people: int, size: tuple[int, int], channels: int, device: torch.device) -> _Grid:
+    """The grid of a volume (frames, H, W, channels) for each frame, heatmap and person, in this order."""
+    frame = math.prod(size) * channels
+    starts = torch.arange(0, frames * frame, frame, device=device)[:, None] + torch.arange(drawn, device=device)
+    strides = torch.tensor([[channels], [channels * size[1]]], dtype=torch.float32, device=device)
+    return _Grid(starts[..., None].expand(-1, -1, people).flatten(), strides)
+
+
+def _joint_pixels(points: Tensor, heights: Tensor, rule: VolumeRule, grid: _Grid) -> tuple[Tensor, Tensor]:
     """The pixels of all gaussians: their places in the flat volume, int64, and their values, both (D, D, S).
 
-    points: (2, N, K, T, M); heights: (N, K, T, M), 0 draws nothing; S = NKTM. Only the D by D pixels that a gaussian
+    points: (2, N, T, K, M); heights: (N, T, K, M), 0 draws nothing; S = NTKM. Only the D by D pixels that a gaussian
     can reach are computed. Those that lie beyond its edge or the picture's repeat the last pixel, so that none needs
     a mask and all joints are drawn in one go.
     """
@@ -153,9 +181,9 @@ def _joint_pixels(points: Tensor, heights: Tensor, rule: VolumeRule) -> tuple[Te
     window = torch.arange(math.floor(2 * _MARGIN * rule.sigma) + 2, dtype=mu.dtype, device=mu.device)[:, None, None]
     x_y = torch.minimum(low + window, high).clamp_(min=0)  # (D, 2, S)
     across, down = torch.exp((x_y - mu).square_() / (-2 * rule.sigma**2)).unbind(dim=1)
-    x, y = x_y.long().unbind(dim=1)
+    columns, rows = (x_y * grid.strides).long().unbind(dim=1)
     values = (down * (heights.flatten() * inside))[:, None] * across
-    return (y * rule.size[1] + _picture_starts(heights, rule))[:, None] + x, values
+    return (rows + grid.starts)[:, None] + columns, values
 
 
 class _Lines(NamedTuple):
@@ -171,10 +199,10 @@ class _Lines(NamedTuple):
 
 
 def _lines(points: Tensor, heights: Tensor, limbs: Limbs) -> _Lines:
-    """Limbs (N, L, T, M) between points (2, N, K, T, M), as high as the lower of their ends' heights (N, K, T, M)."""
+    """Limbs (N, T, L, M) between points (2, N, T, K, M), as high as the lower of their ends' heights (N, T, K, M)."""
     first, second = _ends_of(tuple(map(tuple, limbs)), points.device)  # type: ignore[arg-type]
-    start, end = points.index_select(2, first).flatten(1), points.index_select(2, second).flatten(1)
-    start_heights, end_heights = heights.index_select(1, first).flatten(), heights.index_select(1, second).flatten()
+    start, end = points.index_select(3, first).flatten(1), points.index_select(3, second).flatten(1)
+    start_heights, end_heights = heights.index_select(2, first).flatten(), heights.index_select(2, second).flatten()
     squared_x, squared_y = (end - start).square_().unbind()
     squared_length = squared_x + squared_y
     # What is shorter than a pixel has no direction: PYSKL draws the first end in its place.
@@ -193,19 +221,15 @@ def _ends_of(limbs: tuple[tuple[int, int], ...], device: torch.device) -> tuple[
 
 
 @lru_cache
-def _last_pixel_and_strides(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of a picture (H, W): its last pixel, and how far pixels lie apart in it if it is flat, (2, 1) float32 each, for
-    x and y."""
-    height, width = size
-    both = torch.tensor([[width - 1, height - 1], [1, width]], dtype=torch.float32, device=device)
-    last, strides = both[..., None].unbind()
-    return last, strides
+def _last_pixel(size: tuple[int, int], device: torch.device) -> Tensor:
+    """The last column and row of a picture (H, W), (2, 1) float32."""
+    return torch.tensor([[size[1] - 1], [size[0] - 1]], dtype=torch.float32, device=device)
 
 
-def _limb_pixels(lines: _Lines, people: int, rule: VolumeRule) -> tuple[Tensor, Tensor]:
+def _limb_pixels(lines: _Lines, rule: VolumeRule, grid: _Grid) -> tuple[Tensor, Tensor]:
     """The pixels near all limbs: their places in the flat volume, int64, and their values, both (C, R).
 
-    people: so many limbs in a row belong to the same picture. Only what lies near a limb is computed: walk through its
+    Only what lies near a limb is computed: walk through its
     box along its longer axis, R steps for all limbs, and take at each step a window of C pixels across:
 
         . # # # . . .
@@ -216,8 +240,7 @@ def _limb_pixels(lines: _Lines, people: int, rule: VolumeRule) -> tuple[Tensor, 
     """
     low, high, inside = _box(lines.start, lines.end, rule)
     heights = lines.heights * inside
-    _, strides = _last_pixel_and_strides(rule.size, low.device)
-    x_y = torch.stack([lines.start, lines.vector, low, high, strides.expand_as(low)])
+    x_y = torch.stack([lines.start, lines.vector, low, high, grid.strides.expand_as(low)])
     # From here on a point is not (x, y) but (along, across); what is not drawn is a step at the first pixel.
     along_across = torch.where(heights > 0, torch.where(lines.is_steep, x_y.flip(1), x_y), 0)
     start, vector, low, high, strides = along_across.unbind()
@@ -245,25 +268,17 @@ def _limb_pixels(lines: _Lines, people: int, rule: VolumeRule) -> tuple[Tensor, 
     values = squared_distance.div_(-2 * rule.sigma**2).exp_().mul_(top)
     start_of_window = torch.addcmul(along * stride_along, first, stride_across)
     places = torch.addcmul(start_of_window, further, stride_across).long()
-    pictures = limb if people == 1 else limb.div(people, rounding_mode="floor")
-    return places.add_(pictures, alpha=math.prod(rule.size)), values
+    return places.add_(grid.starts.index_select(0, limb)), values
 
 
 def _box(start: Tensor, end: Tensor, rule: VolumeRule) -> tuple[Tensor, Tensor, Tensor]:
     """First and last pixel, (2, S) each, of the box round two ends, and (S,) whether it holds any of the picture."""
     margin = _MARGIN * rule.sigma
-    last, _ = _last_pixel_and_strides(rule.size, start.device)
+    last = _last_pixel(rule.size, start.device)
     low = (torch.minimum(start, end) - margin).trunc_().clamp_(min=0)
     high = torch.minimum((torch.maximum(start, end) + margin).trunc_(), last)
     has_columns, has_rows = (low <= high).unbind()
     return low, high, has_columns & has_rows
-
-
-def _picture_starts(heights: Tensor, rule: VolumeRule) -> Tensor:
-    """Where in the flat volume the picture of each of (N, L, T, M) lies, (NLTM,) int64."""
-    size, people = math.prod(rule.size), heights.shape[3]
-    pictures = torch.arange(0, size * heights[..., 0].numel(), size, device=heights.device)
-    return pictures[:, None].expand(-1, people).flatten()
 
 
 def _walk(low: Tensor, high: Tensor, at_most: int) -> tuple[Tensor, Tensor]:

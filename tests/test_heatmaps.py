@@ -210,6 +210,26 @@ def crowds(draw, n_clips=st.integers(1, 3), n_people=st.integers(1, 3)):
     return torch.tensor(points).view(*shape, 2), torch.tensor(scores).view(shape)
 
 
+@KINDS
+@settings(max_examples=30, deadline=None)
+@given(crowds())
+def test_a_volume_lies_with_the_channels_last_and_may_have_more_of_them(limbs, crowd):
+    volume = draw_volume(*crowd, RULE16, limbs)
+    drawn = volume.shape[1]
+    more = draw_volume(*crowd, RULE16, limbs, channels=8)
+    for found in (volume, more):
+        assert found.permute(0, 2, 3, 4, 1).is_contiguous()
+    assert more.shape[1] == 8
+    assert torch.equal(more[:, :drawn], volume)
+    assert not more[:, drawn:].any()
+
+
+def test_a_frame_that_is_too_large_to_count_its_pixels_is_refused():
+    points, scores = torch.zeros(1, 1, 1, 4, 2), torch.ones(1, 1, 1, 4)
+    with pytest.raises(ValueError, match=r"4 heatmaps of .* pixels are too large"):
+        draw_volume(points, scores, VolumeRule(size=(2048, 2049)))
+
+
 def limb_by_hand(start, end, score, rule):
     """Equation 2 pixel by pixel, cut off three sigmas outside the box of the two ends; a limb of a pixel or more."""
     picture = torch.zeros(rule.size)

@@ -6,7 +6,7 @@ from small import with_used_batch_norm
 from torch import nn
 
 from poseact.nets import NETS
-from poseact.nets.conv import fold_batch_norm, plain_form
+from poseact.nets.conv import fold_batch_norm, plain_form, suit_gpu
 from poseact.nets.cost import measure
 
 PARAMETERS = {
@@ -64,6 +64,35 @@ def test_the_fast_form_computes_what_the_plain_form_does(name, shape):
     assert (wanted - unlike).abs().max() > 1e-3 * wanted.abs().max()  # else agreement would mean nothing
     for form in (net, fold_batch_norm(net), torch.jit.script(net)):
         assert (form(volume) - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", ["slowonly", "x3d-s", "c3d-s"])
+@pytest.mark.parametrize("n", [1, 2])
+@torch.inference_mode()
+def test_a_volume_with_the_channels_last_is_read_as_it_is(name, n):
+    net = narrow(name)
+    seen = []
+    net.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].data_ptr()))
+    volume = torch.rand(n, 4, 16, 16, 3).movedim(-1, 1)
+    net(volume)
+    net(volume.contiguous())
+    assert seen[0] == volume.data_ptr() != seen[1]
+
+
+@pytest.mark.parametrize("name", ["slowonly", "x3d-s"])
+@torch.inference_mode()
+def test_a_network_suited_to_a_gpu_takes_a_volume_with_its_zeros_or_without(name):
+    net = narrow(name)
+    volume = torch.rand(2, 4, 16, 16, 3)
+    wanted = net(volume.movedim(-1, 1))
+    suit_gpu(net)
+    padded = nn.functional.pad(volume, [0, net.extra_inputs])
+    assert padded.shape[-1] == 16
+    for form in (net, torch.jit.script(net)):
+        for each in (volume, padded):
+            assert (form(each.movedim(-1, 1)) - wanted).abs().max() < 1e-4 * wanted.abs().max()
+    with pytest.raises(RuntimeError):
+        net(torch.rand(2, 4, 16, 16, 2).movedim(-1, 1))
 
 
 @torch.inference_mode()

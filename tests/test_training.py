@@ -10,6 +10,7 @@ from torch import nn
 
 from poseact.errors import ModelError, OutputError, UsageError
 from poseact.heatmaps import VolumeRule
+from poseact.nets.conv import suit_gpu
 from poseact.nets.slowonly import slowonly
 from poseact.sampling import uniform_indices
 from poseact.skeleton import BODY13
@@ -159,6 +160,23 @@ def test_limbs_are_what_is_drawn():
     one, two = joints._volume(batch, torch.float32), limbs._volume(batch, torch.float32)
     assert one.shape == two.shape == (2, 13, 8, 16, 16)
     assert two.sum() > 1.5 * one.sum()
+
+
+def test_what_a_gpu_trains_on_is_drawn_with_the_zeros_that_its_network_is_shown():
+    """Which a CPU computes too, if slower."""
+    plain, suited = trainer(), trainer()
+    suit_gpu(suited.net)
+    batch = plain.train_set.batch(torch.arange(8), torch.arange(8).expand(8, 8))
+    one, two = plain._volume(batch, torch.float32), suited._volume(batch, torch.float32)
+    assert two.shape == (8, 16, 8, 16, 16)
+    assert torch.equal(two[:, :13], one)
+    assert not two[:, 13:].any()
+    losses = []
+    for each in (plain, suited):
+        each.net.cls_head.dropout.p = 0.0
+        losses.append(each._step(batch))
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(suited.net.state_dict(), plain.net.state_dict(), rtol=1e-3, atol=1e-5)
 
 
 def test_a_report_tells_the_rate_and_the_time():

@@ -107,13 +107,18 @@ class Head(nn.Module):
 
 
 class Recogniser(nn.Module):
-    """A backbone and a head: a heatmap volume (N, K, T, H, W) to logits (N, n_labels)."""
+    """A backbone and a head: a heatmap volume (N, K, T, H, W) to logits (N, n_labels).
+
+    A volume that lies with the channels last, as `draw_volume` makes it, is read as it is. inputs: K. extra_inputs:
+    so many channels of zeros the first convolution is shown too; a volume may have them already.
+    """
 
     def __init__(self, backbone: nn.Module, head: Head):
         super().__init__()
         self.backbone = backbone
         self.cls_head = head
         self.plain = False
+        self.inputs = next(module.conv.in_channels for module in backbone.modules() if isinstance(module, Conv))
         self.extra_inputs = 0
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
@@ -122,7 +127,7 @@ class Recogniser(nn.Module):
         nn.init.zeros_(head.fc_cls.bias)
 
     def forward(self, volume: Tensor) -> Tensor:
-        if self.extra_inputs > 0:
+        if self.extra_inputs > 0 and volume.shape[1] == self.inputs:
             volume = F.pad(volume.permute(0, 2, 3, 4, 1), [0, self.extra_inputs]).permute(0, 4, 1, 2, 3)
         if not self.plain:
             volume = volume.contiguous(memory_format=torch.channels_last_3d)

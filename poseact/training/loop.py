@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import ModelError, OutputError, UsageError
 from ..files import written_aside
 from ..heatmaps import VolumeRule, crop_boxes, draw_volume, to_volume_pixels
+from ..nets.conv import Recogniser, suit_gpu
 from .augment import Augmentation, Augmenter
 from .averaging import WeightAverage
 from .dataset import PoseBatch, PoseDataset
@@ -77,7 +78,7 @@ class Trainer:
 
     def __init__(
         self,
-        net: nn.Module,
+        net: Recogniser,
         train: PoseDataset,
         validation: PoseDataset | None,
         options: TrainOptions,
@@ -89,12 +90,13 @@ class Trainer:
         if self.device.type == "cuda":
             # All batches have one shape, so the fastest kernels are worth finding.
             torch.backends.cudnn.benchmark = True
+            suit_gpu(net)
         self.net = net.to(self.device)
         self.train_set = train.to(self.device)
         self.validation_set = validation.to(self.device) if validation else None
         self.averaged = WeightAverage(self.net, options.averaging)
         if options.freeze:
-            self.net.backbone.requires_grad_(False)  # type: ignore[union-attr]
+            self.net.backbone.requires_grad_(False)
         self.optimizer = torch.optim.SGD(
             [weight for weight in self.net.parameters() if weight.requires_grad],
             lr=options.learning_rate,
@@ -153,7 +155,7 @@ class Trainer:
     def _train_epoch(self) -> float:
         self.net.train()
         if self.options.freeze:
-            self.net.backbone.eval()  # type: ignore[union-attr]
+            self.net.backbone.eval()
         order = self._draw_order()
         total = torch.zeros((), device=self.device)
         for step in range(self.steps_per_epoch):
@@ -180,7 +182,8 @@ class Trainer:
         boxes = crop_boxes(batch.keypoints, batch.scores, batch.image_size, rule)
         boxes = self.augmenter.crop(boxes)
         points = to_volume_pixels(batch.keypoints, boxes, rule.size)
-        return draw_volume(points, batch.scores, rule, self.options.limbs or None, dtype)
+        channels = self.net.inputs + self.net.extra_inputs
+        return draw_volume(points, batch.scores, rule, self.options.limbs or None, dtype, channels)
 
     def _draw_order(self) -> Tensor:
         labels = self.train_set.labels

@@ -3,7 +3,9 @@
     python tests/benchmarks/networks.py                             # one clip on this CPU
     python tests/benchmarks/networks.py --device cuda --batch 32 --train [--compile]
 
-Runs of all forms take turns, so that what else the machine does falls on all of them; figures are medians.
+Runs of all forms take turns, so that what else the machine does falls on all of them; figures are medians. Each form
+starts from a volume as its own side makes it, which is not timed: the peer's in float32 and in the order
+(N, K, T, H, W); ours as `draw_volume` makes it, the channels last, with zeros as further ones to train on a GPU.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from torch.nn import functional as F
 
 from poseact.cli import keep_freed_memory
 from poseact.nets import NETS
-from poseact.nets.conv import plain_form
+from poseact.nets.conv import plain_form, suit_gpu
 from poseact.nets.freeze import freeze, has_bfloat16
 
 
@@ -28,9 +30,10 @@ def inference_forms(net: nn.Module, volume: torch.Tensor, compiled: bool) -> dic
     half = [torch.float16, torch.bfloat16] if device.type == "cuda" else [torch.bfloat16] * has_bfloat16()
     for dtype in (torch.float32, *half):
         fast = freeze(torch.jit.script(copy.deepcopy(net).eval()), device, dtype)
-        forms[f"ours: frozen, {str(dtype)[6:]}"] = (fast, volume.to(dtype))
+        forms[f"ours: frozen, {str(dtype)[6:]}"] = (fast, as_drawn(volume, dtype, net.inputs))
     if compiled:
-        forms["ours: compiled, float16"] = (torch.compile(copy.deepcopy(net).eval().half()), volume.half())
+        half_net = torch.compile(copy.deepcopy(net).eval().half())
+        forms["ours: compiled, float16"] = (half_net, as_drawn(volume, torch.float16, net.inputs))
     return {name: _inferring(form, volume) for name, (form, volume) in forms.items()}
 
 
@@ -44,10 +47,22 @@ def _inferring(form: nn.Module, volume: torch.Tensor):
 
 def training_forms(net: nn.Module, volume: torch.Tensor, compiled: bool) -> dict:
     forms = {"peer: 3D, eager, float32": _training(plain_form(net), volume, False, False)}
-    forms["ours: 2D, bfloat16"] = _training(copy.deepcopy(net), volume.bfloat16(), True, False)
+    ours = copy.deepcopy(net)
+    if volume.is_cuda:
+        suit_gpu(ours)
+    drawn = as_drawn(volume, torch.bfloat16, ours.inputs + ours.extra_inputs)
+    forms["ours: 2D, bfloat16"] = _training(copy.deepcopy(ours), drawn, True, False)
     if compiled:
-        forms["ours: 2D, bfloat16, compiled"] = _training(copy.deepcopy(net), volume.bfloat16(), True, True)
+        forms["ours: 2D, bfloat16, compiled"] = _training(ours, drawn, True, True)
     return forms
+
+
+def as_drawn(volume: torch.Tensor, dtype: torch.dtype, channels: int) -> torch.Tensor:
+    """The volume (N, K, T, H, W) with zeros as further channels, laid out as `draw_volume` does."""
+    n, k, *picture = volume.shape
+    drawn = torch.zeros((n, *picture, channels), dtype=dtype, device=volume.device)
+    drawn[..., :k] = volume.movedim(1, -1)
+    return drawn.movedim(-1, 1)
 
 
 def _training(net: nn.Module, volume: torch.Tensor, amp: bool, compiled: bool):
