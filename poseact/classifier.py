@@ -161,6 +161,8 @@ class Ensemble(ClipClassifier):
         if len(weights) != len(classifiers) or not all(0 < weight < float("inf") for weight in weights):
             raise UsageError(f"{len(classifiers)} classifiers need as many weights above 0, got {weights}")
         for other in classifiers[1:]:
+            if other.device != first.device:
+                raise UsageError(f"{other.path} and {first.path} cannot be averaged: they are on different devices")
             for what in ("layout", "clip_len", "subjects"):
                 if getattr(other.info, what) != getattr(first.info, what):
                     raise UsageError(f"{other.path} and {first.path} cannot be averaged: their {what} differs")

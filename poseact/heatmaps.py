@@ -41,6 +41,8 @@ class VolumeRule:
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.sigma <= 0 or self.padding < 0 or self.least_score <= 0:
             raise ValueError(f"not a usable rule: {self}")
+        if not isinstance(self.use_scores, bool) or len(self.size) != 2:
+            raise ValueError(f"not a usable rule: {self}")
         if self.absent not in ("score", "zero-coordinate") or self.corners not in ("exact", "truncated"):
             raise ValueError(f"not a usable rule: {self}")
 

@@ -306,13 +306,23 @@ def test_classifiers_that_are_shown_the_same_volume_have_it_drawn_once(classifie
     torch.testing.assert_close(found, geometric_mean([one, two, three[:, [1, 2, 0]], last], [4, 2, 1, 1]))
 
 
-def test_what_one_classifier_excludes_is_no_trouble_to_the_others(classifier, make):
-    sure = make("sure", replace(INFO, temperature=1e-3), seed=1)
+def test_two_that_exclude_each_others_label_are_undecided(make):
     keypoints, scores = body_in_picture(5)
-    assert (sure.classify(keypoints, scores, PICTURE) == 0).any()
-    found = Ensemble([classifier, sure]).classify(keypoints, scores, PICTURE)
-    torch.testing.assert_close(found.sum(), torch.tensor(1.0))
-    assert found.argmax() == sure.classify(keypoints, scores, PICTURE).argmax()
+    orders = [("wave", "jump", "sit"), ("jump", "sit", "wave")]
+    sure = [make("sure", replace(INFO, labels=labels, temperature=1e-5)) for labels in orders]
+    one, two = (each.classify(keypoints, scores, PICTURE)[0] for each in sure)
+    assert sorted(one.tolist()) == [0, 0, 1]
+    assert not one.equal(two[[2, 0, 1]])
+    found = Ensemble(sure).classify(keypoints, scores, PICTURE)[0]
+    assert sorted(found.tolist()) == pytest.approx([0, 0.5, 0.5], abs=1e-6)
+
+
+def test_classifiers_of_different_precision_draw_volumes_of_their_own(classifier):
+    keypoints, scores = body_in_picture(5)
+    half = Classifier(classifier.path, "cpu", "bfloat16")
+    one, two = (each.classify(keypoints, scores, PICTURE) for each in (classifier, half))
+    found = Ensemble([classifier, half]).classify(keypoints, scores, PICTURE)
+    torch.testing.assert_close(found, geometric_mean([one, two], [1, 1]))
 
 
 @pytest.mark.parametrize(

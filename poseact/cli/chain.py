@@ -45,7 +45,7 @@ def _seconds(help: str, metavar: str = "SECONDS", panel: str = "Clips", **more: 
 
 
 ClassifierName = Annotated[
-    str, model("A classifier bundle; of several between commas, such as joint.pt,limb.pt, the mean.")
+    str, model("A classifier bundle; of several between commas, such as joint.pt,limb.pt, their geometric mean.")
 ]
 Fast = Annotated[
     bool,

@@ -32,7 +32,7 @@ _VIEWS, _DATA, _OUTPUT = "What the network sees", "Poses and classes", "Results"
 Bundles = Annotated[
     str,
     typer.Argument(
-        metavar="BUNDLE[,BUNDLE...]", help="Names or paths; several are averaged (J+L).", show_default=False
+        metavar="BUNDLE[,BUNDLE...]", help="Names or paths; of several the geometric mean (J+L).", show_default=False
     ),
 ]
 Poses = Annotated[

@@ -122,7 +122,7 @@ PrecisionName = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        metavar="W,W", help="Of each classifier in the average. Default: all the same.", rich_help_panel="Models"
+        metavar="W,W", help="Of each classifier in the mean. Default: all the same.", rich_help_panel="Models"
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings.")]

@@ -155,7 +155,8 @@ def serial(video: VideoPath, classifier: Classifier = "", device: Device = "cpu"
         if clip is None:
             _tell(start=round(start, 3), end=round(stop, 3), label=None, score=None)
             continue
-        scores = np.exp(np.mean([np.log(each.probabilities(clip, start, stop)) for each in classifiers], axis=0))
+        likely = [each.probabilities(clip, start, stop).clip(min=1e-30) for each in classifiers]
+        scores = np.exp(np.mean(np.log(likely), axis=0))
         scores /= scores.sum()
         label = info.labels[scores.argmax()] if scores.max() >= info.rejection_threshold else None
         _tell(start=round(start, 3), end=round(stop, 3), label=label, score=round(float(scores.max()), 4))
