@@ -22,8 +22,10 @@ _SURE = 0.3
 _LEAST_OVERLAP = 0.3
 # What is seen round each box: this share of its longer side, but at least so many pixels of the network's input.
 _MARGIN, _LEAST_MARGIN = 0.2, 16
-# Sides of regions, in pixels of the network's input. Each pair is compiled once, so they are few.
-_SIDES = (256, 384, 512), (160, 256, 384, 512)
+# Sizes of regions, (W, H) in pixels of the network's input, the smallest first: of somebody who stands further off, who
+# moves there, who lies, who stands near. To compile one takes as long as to look at ten whole pictures, so they are
+# few, and none is nearly as large as the whole.
+_SIZES = (160, 256), (256, 256), (384, 256), (256, 512)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +108,7 @@ def _window(around: np.ndarray, whole: Letterbox, stride: int) -> np.ndarray:
     limit = np.array(whole.size[::-1])
     low = np.clip(around[:2] // stride * stride, 0, limit - stride)
     extent = np.minimum(around[2:], limit) - low
-    sides = [
-        next((side for side in sides if length <= side < most and side % stride == 0), most)
-        for sides, length, most in zip(_SIDES[::-1], extent, limit, strict=True)
-    ]
-    low = np.minimum(low, limit - sides)
-    return np.concatenate([low, low + sides]).astype(np.int64)
+    fitting = (np.minimum(size, limit) for size in _SIZES if not any(side % stride for side in size))
+    size = next((size for size in fitting if (extent <= size).all()), limit)
+    low = np.minimum(low, limit - size)
+    return np.concatenate([low, low + size]).astype(np.int64)
