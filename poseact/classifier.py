@@ -67,12 +67,12 @@ class ClipClassifier(ABC):
         return list(rows_of.values())
 
     def _sampled(self, poses: PoseSequence, start: float, end: float) -> tuple[Tensor, Tensor, Tensor]:
-        """One clip's keypoints, scores and image size, for `classify`."""
+        """One clip's keypoints, scores and image size, for `classify`; not yet on its device."""
         frames = nearest_frames(poses.times, sample_times(start, end, self.info.clip_len))
         order = conversion(poses.layout, self.layout)
-        keypoints = torch.from_numpy(poses.keypoints[:, frames][:, :, order])[None].to(self.device)
-        scores = torch.from_numpy(poses.scores[:, frames][:, :, order])[None].to(self.device)
-        return keypoints, scores, torch.tensor([poses.image_size], dtype=torch.float32, device=self.device)
+        keypoints = torch.from_numpy(poses.keypoints[:, frames][:, :, order])[None]
+        scores = torch.from_numpy(poses.scores[:, frames][:, :, order])[None]
+        return keypoints, scores, torch.tensor([poses.image_size], dtype=torch.float32)
 
 
 class Classifier(ClipClassifier):

@@ -41,9 +41,9 @@ class VolumeRule:
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.sigma <= 0 or self.padding < 0 or self.least_score <= 0:
             raise ValueError(f"not a usable rule: {self}")
-        if not isinstance(self.use_scores, bool) or len(self.size) != 2:
-            raise ValueError(f"not a usable rule: {self}")
         if self.absent not in ("score", "zero-coordinate") or self.corners not in ("exact", "truncated"):
+            raise ValueError(f"not a usable rule: {self}")
+        if len(self.size) != 2 or not isinstance(self.use_scores, bool):
             raise ValueError(f"not a usable rule: {self}")
 
 
@@ -231,8 +231,8 @@ def _last_pixel(size: tuple[int, int], device: torch.device) -> Tensor:
 def _limb_pixels(lines: _Lines, rule: VolumeRule, grid: _Grid) -> tuple[Tensor, Tensor]:
     """The pixels near all limbs: their places in the flat volume, int64, and their values, both (C, R).
 
-    Only what lies near a limb is computed: walk through its
-    box along its longer axis, R steps for all limbs, and take at each step a window of C pixels across:
+    Only what lies near a limb is computed: walk through its box along its longer axis, R steps for all limbs, and take
+    at each step a window of C pixels across:
 
         . # # # . . .
         . . # # # . .     three steps down, windows of three pixels
