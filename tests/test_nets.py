@@ -1,13 +1,17 @@
 """Every network of the table: what it counts, whose weights it takes, and its two forms against each other."""
 
+import copy
+
 import pytest
 import torch
 from small import with_used_batch_norm
 from torch import nn
 
 from poseact.nets import NETS
+from poseact.nets import conv as conv_module
 from poseact.nets.conv import fold_batch_norm, plain_form, suit_gpu
 from poseact.nets.cost import measure
+from poseact.nets.slowonly import _pooled_twice
 
 PARAMETERS = {
     "slowonly": 1_994_080,
@@ -93,6 +97,37 @@ def test_a_network_suited_to_a_gpu_takes_a_volume_with_its_zeros_or_without(name
             assert (form(each.movedim(-1, 1)) - wanted).abs().max() < 1e-4 * wanted.abs().max()
     with pytest.raises(RuntimeError):
         net(torch.rand(2, 4, 16, 16, 2).movedim(-1, 1))
+
+
+@pytest.mark.parametrize("width", [16, 17])
+def test_a_network_suited_to_a_gpu_learns_the_same(monkeypatch, width):
+    """In training it computes two columns at once, where there is an even number of them, and pools in two steps."""
+    seen = []
+    in_twos = conv_module._two_columns_at_once
+    monkeypatch.setattr(conv_module, "_two_columns_at_once", lambda *given: seen.append(1) or in_twos(*given))
+    net = narrow("slowonly").train()
+    net.cls_head.dropout.p = 0.0
+    suited = copy.deepcopy(net)
+    suit_gpu(suited)
+    volume = torch.rand(2, 3, 4, 16, width)
+    logits = []
+    for form in (net, suited):
+        logits.append(form(volume))
+        logits[-1].square().sum().backward()
+    assert len(seen) == (width == 16)
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(suited.parameters(), net.parameters(), strict=True):
+        assert (ours.grad - theirs.grad).abs().max() <= 1e-3 * theirs.grad.abs().max()
+
+
+def test_pooled_in_two_steps_is_the_pool():
+    torch.manual_seed(0)
+    for shape in ((2, 4, 5, 7), (1, 3, 1, 1)):
+        x = torch.rand(shape, requires_grad=True)
+        given = torch.rand(shape)
+        one, two = nn.functional.max_pool2d(x, 3, 1, 1), _pooled_twice(x)
+        assert torch.equal(one, two)
+        torch.testing.assert_close(*(torch.autograd.grad(pooled, x, given)[0] for pooled in (one, two)))
 
 
 @torch.inference_mode()

@@ -46,11 +46,17 @@ class SlowOnlyBackbone(nn.Module):
         frames = self.conv1(x).transpose(1, 2).flatten(0, 1)
         # torch's pool writes the places of the maxima too, eight bytes each, which only training needs.
         if self.training:
-            frames = F.max_pool2d(frames, 3, 1, 1)
+            frames = _pooled_twice(frames) if self.pool_in_rows else F.max_pool2d(frames, 3, 1, 1)
         else:
             frames = _max_3x3_in_rows(frames) if self.pool_in_rows else _max_3x3(frames)
         x = frames.unflatten(0, (n, t)).transpose(1, 2)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def _pooled_twice(x: Tensor) -> Tensor:
+    """The same as one 3×3 max pool, over columns and then over rows: six comparisons instead of nine. Of equal maxima
+    another may get the gradient; after a ReLU nearly all of these are 0, which pass none on."""
+    return F.max_pool2d(F.max_pool2d(x, (3, 1), 1, (1, 0)), (1, 3), 1, (0, 1))
 
 
 def _max_3x3(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class TrainOptions:
     balance: 0 draws each sequence once an epoch, 1 each class as often as any other. averaging: decay of the
     moving average of the weights, which is what is kept. seed: of everything random. limbs: draw these pairs of
     keypoints instead of the keypoints. freeze: train only the head. amp: bfloat16 where it is exact enough.
-    compile: by torch.compile, which takes a minute and then is half as fast again."""
+    compile: by torch.compile, which takes a minute and then is 1.6 times as fast on a GPU."""
 
     epochs: int = 60
     batch_size: int = 32
@@ -105,7 +105,7 @@ class Trainer:
             nesterov=True,
             fused=self.device.type == "cuda",
         )
-        self._forward = torch.compile(self.net) if options.compile else self.net
+        self._forward = compiled_for_training(self.net, self.device.type) if options.compile else self.net
         self.generator = torch.Generator(self.device).manual_seed(options.seed)
         self.augmenter = Augmenter(options.augmentation, train.layout, self.generator)
         self.epoch = 0
@@ -252,6 +252,11 @@ class Trainer:
         if "cuda_generator" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_generator"], self.device)
         self.epoch = state["epoch"]
+
+
+def compiled_for_training(net: nn.Module, device: str) -> Callable[[Tensor], Tensor]:
+    """The same network by torch.compile; on CUDA its kernels, forwards and backwards, are launched as graphs."""
+    return torch.compile(net, mode="reduce-overhead" if device == "cuda" else None)
 
 
 def soft_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:

@@ -1,7 +1,8 @@
 """How fast the networks run, against PYSKL's form of them: 3D convolutions, eager, float32 (on a GPU TF32).
 
     python tests/benchmarks/networks.py                             # one clip on this CPU
-    python tests/benchmarks/networks.py --device cuda --batch 32 --train [--compile]
+    python tests/benchmarks/networks.py --device cuda --batch 32
+    python tests/benchmarks/networks.py --device cuda --batch 32 --train [--compile]        # a training step
 
 Runs of all forms take turns, so that what else the machine does falls on all of them; figures are medians. Each form
 starts from a volume as its own side makes it, which is not timed: the peer's in float32 and in the order
@@ -21,6 +22,7 @@ from poseact.cli import keep_freed_memory
 from poseact.nets import NETS
 from poseact.nets.conv import plain_form, suit_gpu
 from poseact.nets.freeze import freeze, has_bfloat16
+from poseact.training.loop import compiled_for_training
 
 
 def inference_forms(net: nn.Module, volume: torch.Tensor, compiled: bool) -> dict:
@@ -70,7 +72,7 @@ def _training(net: nn.Module, volume: torch.Tensor, amp: bool, compiled: bool):
     labels = torch.arange(len(volume), device=volume.device) % 60
     fused = {"fused": True} if amp and device == "cuda" else {}
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=3e-4, nesterov=True, **fused)
-    forward = torch.compile(net) if compiled else net
+    forward = compiled_for_training(net, device) if compiled else net
 
     def run():
         with torch.autocast(device, dtype=torch.bfloat16, enabled=amp):
@@ -115,11 +117,9 @@ def main() -> None:
         shape = (arguments.batch, 17, NETS[name].clip_len, *NETS[name].size)
         volume = torch.rand(shape, device=arguments.device)
         volume = volume * (volume > 0.99)
-        print(f"{name}, batch {arguments.batch}, {arguments.device}, inference", flush=True)
-        measure(inference_forms(net, volume, arguments.compile), arguments.rounds, cuda)
-        if arguments.train:
-            print(f"{name}, batch {arguments.batch}, {arguments.device}, training step", flush=True)
-            measure(training_forms(net, volume, arguments.compile), arguments.rounds, cuda)
+        what, forms = ("a training step", training_forms) if arguments.train else ("inference", inference_forms)
+        print(f"{name}, batch {arguments.batch}, {arguments.device}, {what}", flush=True)
+        measure(forms(net, volume, arguments.compile), arguments.rounds, cuda)
 
 
 if __name__ == "__main__":
