@@ -13,9 +13,9 @@ How data flows; a stage knows the type it takes and the type it gives, never its
 labelled, of several videos at once; `options` is what a user may choose of all that. `engine` has the threads and the
 queues between stages, `network_thread` the one in which networks run, `watch` the time that each takes.
 
-Behind `video`: `addresses` says what the name of a source means, `decoding` turns packets into pictures and `skipping`
-leaves out those that nobody wants; for what is live, `connections` opens cameras, streams and pipes, `reader` reads
-them in a thread and `live` connects them again.
+Behind `video`: `addresses` says what the name of a source means, `decoding` turns packets into pictures, `rgb` pictures
+into arrays, and `skipping` leaves out those that nobody wants; for what is live, `connections` opens cameras, streams
+and pipes, `reader` reads them in a thread and `live` connects them again.
 
 Left of it: `cuts` tells where a scene ends, `boxes` reads people from a file instead of detecting them, `reunion` gives
 somebody who was hidden their id back, `gaps` fills what is missing for a moment, `follow` picks the person that a user

@@ -45,7 +45,7 @@ def mark_cuts(frames: Iterable[Frame]) -> Iterator[MarkedFrame]:
     for number, frame in enumerate(failure.after(frames)):
         waiting.append((number, frame))
         # It counts frames by their time; at one frame a second the two are the same.
-        found = detector.process_frame(FrameTimecode(number, fps=1.0), _small(frame.image))
+        found = detector.process_frame(FrameTimecode(number, fps=1.0), _small(frame.seen))
         cuts.update(cut.frame_num for cut in found)
         if len(waiting) > _AROUND:
             first, ready = waiting.popleft()

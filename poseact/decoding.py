@@ -14,9 +14,7 @@ from time import sleep
 from typing import Any, Protocol
 
 import av
-import numpy as np
 from av.codec.hwaccel import HWAccel, hwdevices_available
-from av.video.reformatter import VideoReformatter
 
 from .errors import InputError
 from .skipping import Lookahead, can_skip
@@ -211,26 +209,6 @@ class Decoder:
         if self.container.duration:
             return self.container.duration / av.time_base
         return None
-
-
-class RgbConverter:
-    """Turns decoded pictures into arrays. errors: how many could not be converted."""
-
-    def __init__(self) -> None:
-        # One for all pictures: each of its own would be set up anew.
-        self._reformatter = VideoReformatter()
-        self.errors = 0
-
-    def __call__(self, picture: av.VideoFrame) -> np.ndarray | None:
-        """(H, W, 3) uint8 RGB of any pixel format, turned as the stream's display matrix says; None if damaged."""
-        try:
-            # In this thread alone: to share less than a millisecond with others costs more than they save.
-            image = self._reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
-        except (av.FFmpegError, ValueError):
-            self.errors += 1
-            return None
-        quarter_turns = round(picture.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 
 
 def open_container(name: Any, device: str = "cpu", **options: Any) -> Any:

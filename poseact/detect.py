@@ -71,7 +71,12 @@ class YoloDetector:
         self.runs_on = self.yolo.runs_on
 
     def __call__(self, frames: list[Frame]) -> list[Detections]:
-        return [detections_of(found) for found in self.yolo([frame.image for frame in frames])]
+        if self.yolo.has_windows and any(frame.scaled is not None for frame in frames):
+            wholes = [self.yolo.whole(frame.size) for frame in frames]
+            found = self.yolo.within([frame.seen for frame in frames], wholes)
+        else:
+            found = self.yolo([frame.image for frame in frames])
+        return [detections_of(each) for each in found]
 
 
 def detections_of(found: YoloResult) -> Detections:

@@ -29,14 +29,14 @@ from .rtm import OnnxBackend, RtmDetector, RtmPose
 from .sampling import FrameThinner
 from .smoothing import check_smoothing, smooth
 from .track import TrackedPoses, Tracker
-from .video import Frame, IndexedPicture, Video, open_video
-from .yolo import Backend, batch_size
+from .video import Frame, IndexedPicture, Scale, Video, open_video
+from .yolo import Backend, batch_size, scaled_size
 from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, complete_mode, resolve, sha256
 
 log = logging.getLogger(__name__)
 
 # Pictures that wait between two stages, and that go through a network together, have at most so many bytes.
-_MOST_WAITING = {"cpu": 32e6, "mps": 64e6, "cuda": 128e6}
+_MOST_WAITING = {"cpu": 64e6, "mps": 64e6, "cuda": 128e6}
 _MOST_TOGETHER = {"cpu": 64e6, "mps": 128e6, "cuda": 256e6}
 # Batches of one video that are with the networks at a time, so that these need not wait for the tracker.
 _IN_FLIGHT = 2
@@ -113,13 +113,24 @@ class PoseStages:
     def pose(self) -> PoseEstimator:
         if not isinstance(self._pose, Path):
             return self._pose
-        detector = self._detector if self.boxes is None else None
-        same_network = isinstance(detector, Path) and self._pose.samefile(detector)
-        if self.crops == "never" and not same_network:
+        if self.crops == "never" and not self._is_one_network:
             raise UsageError("crops can only be left out where detector and pose model are the same network")
         if _is_onnx(self._pose):
             return RtmPose(self._pose, self.device, self._onnx_backend)
-        return YoloPoseEstimator(self._pose, self.device, self.crops, same_network, self._yolo_backend)
+        return YoloPoseEstimator(self._pose, self.device, self.crops, self._is_one_network, self._yolo_backend)
+
+    @property
+    def _is_one_network(self) -> bool:
+        """Whether the detector finds the keypoints too."""
+        detector, pose = self._detector, self._pose
+        return self.boxes is None and isinstance(detector, Path) and isinstance(pose, Path) and pose.samefile(detector)
+
+    @property
+    def scale(self) -> Scale | None:
+        """What to scale frames to while they are converted. None where most are looked at as a whole: by top-down
+        networks, by callables of one's own, and on GPUs, which scale them themselves."""
+        is_enough = self._is_one_network and self.crops != "always"
+        return scaled_size if is_enough and kind_of(self.device) == "cpu" else None
 
     @property
     def _searches_by_keys(self) -> bool:
@@ -151,7 +162,9 @@ class PoseStages:
         pulse = (lambda: video.position) if isinstance(video.path, Path) else time.monotonic
         pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of, pulse)
         try:
-            yield engine.ahead("conversion to RGB", video.converted(pictures), room, lambda frame: frame.image.nbytes)
+            yield engine.ahead(
+                "conversion to RGB", video.converted(pictures, self.scale), room, lambda frame: frame.nbytes
+            )
         finally:
             # A file must not be closed while it is read; to wait for a live source ends only when that is closed.
             pictures.stop()
@@ -229,7 +242,7 @@ class PoseStages:
         for frame, new_scene, found in found_in:
             if new_scene or frame.after_gap:
                 tracker.restart()
-            ids = tracker.update(found.boxes, found.scores, frame.image) if found.ids is None else found.ids
+            ids = tracker.update(found.boxes, found.scores, frame.seen, frame.size) if found.ids is None else found.ids
             yield frame.blank(), ids, found
 
 
@@ -238,7 +251,7 @@ def _batches(marked: Iterable[MarkedFrame], most: int, multiple: int, most_bytes
     batch: list[MarkedFrame] = []
     for one in marked:
         batch.append(one)
-        fitting = max(1, int(most_bytes // one[0].image.nbytes))
+        fitting = max(1, int(most_bytes // one[0].nbytes))
         if len(batch) >= min(most, fitting - fitting % multiple or fitting):
             yield batch
             batch = []
@@ -281,7 +294,7 @@ def extract_poses(
         with stages.decoded(video, engine, wanted=thinner.wants) as frames:
             for frame, ids, found in stages.track(frames, thinner.rate, engine, video=source):
                 if poses is None:
-                    poses = TrackedPoses(stages.pose.layout, frame.image.shape[:2])
+                    poses = TrackedPoses(stages.pose.layout, frame.size)
                 poses.add(frame.time, ids, found)
                 if on_progress:
                     on_progress(frame.time, video.announced_end)

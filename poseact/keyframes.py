@@ -64,7 +64,7 @@ class KeyFrames:
     def _keys(self, marked: list[MarkedFrame]) -> list[int]:
         before = [self._last[0] if self._last else None, *(frame for frame, _ in marked)]
         begins = [
-            new_scene or frame.after_gap or last is None or last.image.shape != frame.image.shape
+            new_scene or frame.after_gap or last is None or last.size != frame.size
             for (frame, new_scene), last in zip(marked, before, strict=False)
         ]
         ends = [*begins[1:], True]
@@ -96,7 +96,7 @@ class KeyFrames:
                 # Two frames of a broken file may have the same time.
                 share = (frames[i].time - before.time) / max(after.time - before.time, 1e-6)
                 boxes = (1 - share) * were.boxes[people[:, 0]] + share * are.boxes[people[:, 1]]
-                whole = yolo.whole(frames[i].image)
+                whole = yolo.whole(frames[i].size)
                 wanted = regions_of(boxes, whole, yolo.stride)
                 if sum(prod(region.window.size) for region in wanted) < _WORTHWHILE * prod(whole.size):
                     regions[i] = wanted
@@ -106,7 +106,7 @@ class KeyFrames:
 def _near(yolo: Yolo, frames: list[Frame], regions: dict[int, list[Region]]) -> dict[int, Detections]:
     """The people in regions of frames; without the frames in which one is not where they must be."""
     wanted = [(i, region) for i, each in regions.items() for region in each]
-    seen = yolo.within([frames[i].image for i, _ in wanted], [region.window for _, region in wanted])
+    seen = yolo.within([frames[i].seen for i, _ in wanted], [region.window for _, region in wanted])
     people: dict[int, list[YoloResult | None]] = {i: [] for i in regions}
     for (i, region), each in zip(wanted, seen, strict=True):
         people[i].append(found_in(region, each))

@@ -134,7 +134,7 @@ class Lane:
         last = start
         for frame, ids, found in tracked:
             if self._poses is None:
-                size = frame.image.shape[:2]
+                size = frame.size
                 self._poses = _ClipPoses(self.stages.pose.layout, size, self.options.smoothing, self.options.follow)
             if frame.after_gap:
                 yield from self._rest(last)

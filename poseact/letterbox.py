@@ -24,12 +24,12 @@ class Letterbox:
     size: tuple[int, int]
 
     def put(self, image: np.ndarray) -> np.ndarray:
-        """The input (H, W, 3) uint8 for a picture (H, W, 3) uint8."""
+        """The input (H, W, 3) uint8 for a picture (H, W, 3) uint8, which may be scaled to `fitted` already."""
         import cv2
 
         height, width = self.fitted
         top, left = self.corner
-        if self.fitted != self.picture:
+        if image.shape[:2] != self.fitted:
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         image = image[max(-top, 0) : max(self.size[0] - top, 0), max(-left, 0) : max(self.size[1] - left, 0)]
         if image.shape[:2] == self.size:

@@ -91,7 +91,7 @@ class YoloPoseEstimator:
             return True
         if self.crops != "auto":
             return self.crops == "always"
-        scale = FRAME_SIZE / max(frame.image.shape[:2])
+        scale = FRAME_SIZE / max(frame.size)
         return max(box[2] - box[0], box[3] - box[1]) * scale < _LEAST_SIDE
 
 

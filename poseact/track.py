@@ -60,12 +60,17 @@ class Tracker:
         self._reunion = Reunion(self._rate, self._patience)
         self._before = self._last_id
 
-    def update(self, boxes: np.ndarray, scores: np.ndarray, image: np.ndarray) -> np.ndarray:
-        """boxes: (P, 4) float32 xyxy; scores: (P,); image: (H, W, 3) uint8 RGB. Returns (P,) int64 ids from 1;
-        -1 for a box that belongs to nobody (too weak, or a second one of somebody)."""
-        seen = appearances(image, boxes)
+    def update(
+        self, boxes: np.ndarray, scores: np.ndarray, image: np.ndarray, size: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """boxes: (P, 4) float32 xyxy; scores: (P,); image: (H, W, 3) uint8 RGB, which may be scaled; size: (H, W) of
+        the picture that the boxes are in, None: the image's own. Returns (P,) int64 ids from 1; -1 for a box that
+        belongs to nobody (too weak, or a second one of somebody)."""
+        shown = image.shape[:2]
+        size = size or shown
+        seen = appearances(image, boxes * np.tile(np.divide(shown, size)[::-1], 2))
         rows = np.column_stack([boxes, scores, np.zeros(len(scores))]).astype(np.float32)
-        tracked = self._tracker.update(self._boxes_class(rows, image.shape[:2]), feats=seen).reshape(-1, 8)
+        tracked = self._tracker.update(self._boxes_class(rows, size), feats=seen).reshape(-1, 8)
         which, found = tracked[:, -1].astype(int), tracked[:, 4].astype(np.int64) + self._before
         ids = np.full(len(boxes), -1, dtype=np.int64)
         ids[which] = self._reunion.rename(found, boxes[which], seen[which])

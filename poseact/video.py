@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 
@@ -12,39 +13,65 @@ import av
 import numpy as np
 
 from .addresses import address_of
-from .decoding import Decoder, Feed, Picture, RgbConverter, open_container, video_stream
+from .decoding import Decoder, Feed, Picture, open_container, video_stream
 from .errors import InputError
+from .rgb import RgbConverter, Unconverted
 
 # A stream that ends this much (seconds) before its announced end was cut.
 _CUT_TOLERANCE = 0.5
 
 # A picture and its index as a `Frame`.
 IndexedPicture = tuple[int, Picture]
+# For a picture of (H, W), the size (H, W) in which it will be looked at.
+Scale = Callable[[tuple[int, int]], tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Frame:
-    """One picture. image: (H, W, 3) uint8 RGB, upright; index: from 0 at the first frame of the span that is read;
-    time: seconds from the start of the video, by the stream's own timestamps; arrived: time.monotonic() when it came
-    off a live source, else None; after_gap: a live source lost what was to be seen between the frame before and this
-    one, so nobody can be followed from one to the other."""
+    """One picture. source: (H, W, 3) uint8 RGB, upright, or what becomes that; index: from 0 at the first frame of the
+    span that is read; time: seconds from the start of the video, by the stream's own timestamps; arrived:
+    time.monotonic() when it came off a live source, else None; after_gap: a live source lost what was to be seen
+    between the frame before and this one, so nobody can be followed from one to the other. scaled: the same picture
+    smaller, where whoever looks at it has said that this is enough for nearly everything."""
 
-    image: np.ndarray
+    source: np.ndarray | Unconverted
     index: int
     time: float
     arrived: float | None = None
     after_gap: bool = False
+    scaled: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            raise ValueError(f"a frame must be (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}")
+        source = self.source
+        if isinstance(source, np.ndarray) and (source.ndim, source.shape[2:], source.dtype) != (3, (3,), np.uint8):
+            raise ValueError(f"a frame must be (H, W, 3) uint8, got {source.shape} {source.dtype}")
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """The whole picture, (H, W, 3) uint8 RGB, upright."""
+        return self.source if isinstance(self.source, np.ndarray) else self.source()
+
+    @property
+    def seen(self) -> np.ndarray:
+        """The picture as it is at hand: scaled, or whole."""
+        return self.image if self.scaled is None else self.scaled
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the whole picture."""
+        return self.source.shape[0], self.source.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes while it waits."""
+        return self.source.nbytes + (0 if self.scaled is None else self.scaled.nbytes)
 
     def blank(self) -> Frame:
         """The same without what is to be seen: as large, but black, and of no memory."""
-        return replace(self, image=np.broadcast_to(np.uint8(0), self.image.shape))
+        return replace(self, source=np.broadcast_to(np.uint8(0), self.source.shape), scaled=None)
 
     def __repr__(self) -> str:
-        height, width = self.image.shape[:2]
+        height, width = self.size
         return f"Frame({self.index}, {self.time:.3f} s, {width}×{height})"
 
 
@@ -144,16 +171,27 @@ class Video:
         if not self.decoded:
             raise self._nothing_decoded(start, end)
 
-    def converted(self, pictures: Iterable[IndexedPicture]) -> Iterator[Frame]:
+    def converted(self, pictures: Iterable[IndexedPicture], scale: Scale | None = None) -> Iterator[Frame]:
         """The frames of pictures, in RGB; those that are too damaged for that are left out and counted. A thread may
-        do this beside the one that iterates `pictures`."""
+        do this beside the one that iterates `pictures`. scale: to have them `scaled` where that saves work; the whole
+        picture is then converted only if somebody asks for it."""
         after_gap = False
         for index, picture in pictures:
             after_gap |= picture.after_gap
-            image = None if picture.picture is None else self._rgb(picture.picture)
-            if image is not None:
-                yield Frame(image, index, picture.time, picture.arrived, after_gap)
+            source, scaled = self._converted(picture.picture, scale)
+            if source is not None:
+                yield Frame(source, index, picture.time, picture.arrived, after_gap, scaled)
                 after_gap = False
+
+    def _converted(
+        self, picture: av.VideoFrame | None, scale: Scale | None
+    ) -> tuple[np.ndarray | Unconverted | None, np.ndarray | None]:
+        if picture is not None and scale is not None:
+            unconverted = Unconverted(picture, self._rgb)
+            scaled = self._rgb.scaled(picture, scale(unconverted.shape[:2]))
+            if scaled is not None:
+                return unconverted, scaled
+        return None if picture is None else self._rgb(picture), None
 
     def _nothing_decoded(self, start: float | None, end: float | None) -> InputError:
         if self.end and self.end == end:

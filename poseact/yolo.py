@@ -108,14 +108,14 @@ class Yolo:
             return self._finder(images, size, square)
 
     def within(self, images: list[np.ndarray], windows: list[Letterbox]) -> list[YoloResult]:
-        """The same, of each picture only what is in a window of the network's input, see `Letterbox.window`. Only if it
-        `has_windows`. For CPUs: on a GPU each window would become a CUDA graph."""
+        """The same, of each picture, which may be scaled already, only what is in a window of the network's input, see
+        `Letterbox.window`. Only if it `has_windows`. For CPUs: on a GPU each window would become a CUDA graph."""
         with self._alone:
             return self._direct.within(images, windows)
 
-    def whole(self, image: np.ndarray) -> Letterbox:
-        """How the network sees all of a picture (H, W, 3), if it `has_windows`."""
-        return fit(image.shape[:2], FRAME_SIZE, self.stride, square=False)
+    def whole(self, size: tuple[int, int]) -> Letterbox:
+        """How the network sees all of a picture of (H, W), if it `has_windows`."""
+        return fit(size, FRAME_SIZE, self.stride, square=False)
 
     @property
     def stride(self) -> int:
@@ -133,13 +133,18 @@ class Yolo:
         return self._finder
 
 
+def scaled_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The size (H, W) at which the networks see a whole picture of (H, W)."""
+    return fit(size, FRAME_SIZE, 1, square=False).fitted
+
+
 def batch_size(device: str) -> int:
     """How many frames are worth a call together: on CUDA two batches, of which one is laid ready while the other is
-    computed; on a CPU enough for all cores, since each frame is computed by a few of them."""
+    computed; on a CPU several for each core, since each frame is computed by a few of them."""
     import torch
 
     kind = kind_of(device)
-    return {"cuda": 32, "mps": 8}.get(kind) or min(max(4, torch.get_num_threads()), 16)
+    return {"cuda": 32, "mps": 8}.get(kind) or min(max(8, torch.get_num_threads()), 16)
 
 
 _shared: WeakValueDictionary[tuple, Yolo] = WeakValueDictionary()

@@ -42,8 +42,8 @@ class Stage(YoloDetector, Yolo):
         self.looked += [frame.index for frame in frames]
         return [self._found(frame.index) for frame in frames]
 
-    def whole(self, image):
-        return fit(image.shape[:2], 640, 32, square=False)
+    def whole(self, size):
+        return fit(size, 640, 32, square=False)
 
     def within(self, images, windows):
         found = []

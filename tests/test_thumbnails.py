@@ -41,7 +41,7 @@ def test_pictures_are_of_the_nearest_frames_in_order(tmp_path, draw_video, endin
 
 
 def test_only_what_is_wanted_is_decoded(tmp_path, draw_video, monkeypatch):
-    from poseact.decoding import RgbConverter
+    from poseact.rgb import RgbConverter
 
     converted = []
     plain = RgbConverter.__call__

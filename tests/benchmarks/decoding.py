@@ -20,7 +20,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from poseact.decoding import Decoder, RgbConverter, open_container, video_stream
+from poseact.decoding import Decoder, open_container, video_stream
+from poseact.rgb import RgbConverter
 
 
 def decode(path: Path, device: str, threads: int, convert: bool, third: bool) -> tuple[int, float, str]:

@@ -78,7 +78,7 @@ class Chain:
 
     def _wanted(self) -> Iterator[Frame]:
         with Video(self.path) as video:
-            yield from video.frames(wanted=self._times.__contains__)
+            yield from video.converted(video.pictures(wanted=self._times.__contains__), self.pipeline.stages.scale)
 
     def _tracking(self, frames: Iterable[Frame]) -> Iterator[Tracked]:
         return fill_gaps(self._tracked(frames), _LONGEST_GAP)
@@ -89,10 +89,10 @@ class Chain:
             if new_scene:
                 tracker.restart()
             found = self._looked.found[frame.time]
-            yield frame.blank(), tracker.update(found.boxes, found.scores, frame.image), found
+            yield frame.blank(), tracker.update(found.boxes, found.scores, frame.seen, frame.size), found
 
     def _whole_sequence(self) -> PoseSequence:
-        poses = TrackedPoses(COCO17, self._kept[0].image.shape[:2])
+        poses = TrackedPoses(COCO17, self._kept[0].size)
         nothing = self._kept[0].blank().image
         for frame, ids, found in self._tracking(Frame(nothing, index, at) for index, at in enumerate(self._times)):
             poses.add(frame.time, ids, found)

@@ -1,0 +1,87 @@
+"""Decoded pictures as arrays of RGB: the whole picture, or one scaled down before it is converted."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from .errors import InputError
+
+# Formats of which each plane is a picture of its own, with the type of its pixels: of nearly all videos there are.
+_PLANAR = {"yuv420p": "u1", "yuvj420p": "u1", "yuv420p10le": "<u2"}
+
+
+class RgbConverter:
+    """Turns decoded pictures into arrays (H, W, 3) uint8 RGB, upright: as the stream's display matrix says.
+
+    errors: how many could not be converted. One thread may scale while others convert.
+    """
+
+    def __init__(self) -> None:
+        # One for all pictures: each of its own would be set up anew.
+        self._whole, self._small = VideoReformatter(), VideoReformatter()
+        self._alone = Lock()
+        self.errors = 0
+
+    def __call__(self, picture: av.VideoFrame) -> np.ndarray | None:
+        """The whole picture, of any pixel format; None if it is damaged."""
+        with self._alone:
+            return self._converted(picture, self._whole, quarter_turns(picture))
+
+    def scaled(self, picture: av.VideoFrame, size: tuple[int, int]) -> np.ndarray | None:
+        """The picture at (H, W), upright, as `cv2.resize` of the whole one would give it but for rounding, for a third
+        of the work; None if it is no larger than that, or of a rare format."""
+        import cv2
+
+        turns = quarter_turns(picture)
+        height, width = size[::-1] if turns % 2 else size
+        pixels = _PLANAR.get(picture.format.name)
+        if pixels is None or height >= picture.height or width >= picture.width:
+            return None
+        small = av.VideoFrame(width, height, picture.format.name)
+        small.colorspace, small.color_range = picture.colorspace, picture.color_range
+        for source, target in zip(picture.planes, small.planes, strict=True):
+            into = _pixels(target, pixels)
+            into[:] = cv2.resize(_pixels(source, pixels), into.shape[::-1])
+        return self._converted(small, self._small, turns)
+
+    def _converted(self, picture: av.VideoFrame, reformatter: VideoReformatter, turns: int) -> np.ndarray | None:
+        try:
+            # In this thread alone: to share less than a millisecond with others costs more than they save.
+            image = reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
+        except (av.FFmpegError, ValueError):
+            self.errors += 1
+            return None
+        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+class Unconverted:
+    """A decoded picture that becomes an array (H, W, 3) uint8 RGB once it is asked for. shape: of that array;
+    nbytes: of the picture as it is."""
+
+    def __init__(self, picture: av.VideoFrame, convert: RgbConverter):
+        self._picture, self._convert = picture, convert
+        height, width = picture.height, picture.width
+        self.shape = (width, height, 3) if quarter_turns(picture) % 2 else (height, width, 3)
+        self.nbytes = sum(plane.buffer_size for plane in picture.planes)
+
+    def __call__(self) -> np.ndarray:
+        """The array. Raises InputError if the picture is too damaged for that."""
+        image = self._convert(self._picture)
+        if image is None:
+            raise InputError("a picture of the video is damaged; try to export it again")
+        return image
+
+
+def quarter_turns(picture: av.VideoFrame) -> int:
+    """How often a picture is to be turned by 90 degrees, counterclockwise, to stand upright: 0 to 3."""
+    return round(picture.rotation / 90) % 4
+
+
+def _pixels(plane: Any, kind: str) -> np.ndarray:
+    """A view of a plane's pixels, (H, W), without what lies beyond the end of each row. kind: NumPy's name of each."""
+    return np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width]

@@ -1,0 +1,169 @@
+"""Pictures as RGB: scaled down first they are what they would be scaled down afterwards."""
+
+import av
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poseact.decoding import Picture
+from poseact.errors import InputError
+from poseact.extract import PoseStages, extract_poses
+from poseact.letterbox import fit
+from poseact.rgb import RgbConverter, Unconverted
+from poseact.track import Tracker, appearances
+from poseact.video import Video
+from poseact.yolo import scaled_size
+
+BT709 = 1
+
+
+def smooth(height, width):
+    """A picture without fine detail, whose colours differ everywhere."""
+    y, x = np.mgrid[0:height, 0:width]
+    shares = np.stack([x / width, y / height, 0.5 + 0.4 * np.sin(x / 37) * np.cos(y / 29)], axis=2)
+    return (20 + 215 * shares).astype(np.uint8)
+
+
+def decoded(image, pix_fmt="yuv420p", colorspace=None):
+    picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)
+    if colorspace is not None:
+        picture.colorspace = colorspace
+    return picture
+
+
+@pytest.mark.parametrize("colorspace", [None, BT709])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p", "yuv420p10le"])
+def test_scaled_first_is_scaled_afterwards(pix_fmt, colorspace):
+    picture, convert = decoded(smooth(720, 1280), pix_fmt, colorspace), RgbConverter()
+    scaled = convert.scaled(picture, (360, 640))
+    wanted = cv2.resize(convert(picture), (640, 360))
+    assert (scaled.shape, scaled.dtype) == (wanted.shape, np.uint8)
+    difference = np.abs(scaled.astype(int) - wanted)
+    assert difference.mean() < 1.5
+    assert difference.max() <= 8
+
+
+def test_the_colours_depend_on_what_the_video_says_of_them():
+    convert, image = RgbConverter(), smooth(720, 1280)
+    one, other = (convert.scaled(decoded(image, colorspace=each), (360, 640)) for each in (None, BT709))
+    assert np.abs(one.astype(int) - other).mean() > 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(st.integers(130, 400), st.integers(130, 400)), st.tuples(st.integers(60, 129), st.integers(60, 129)))
+def test_sides_may_be_odd(size, smaller):
+    picture, convert = decoded(smooth(*size)), RgbConverter()
+    scaled = convert.scaled(picture, smaller)
+    assert scaled.shape == (*smaller, 3)
+    assert np.abs(scaled.astype(int) - cv2.resize(convert(picture), smaller[::-1])).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "size"), [("rgb24", (24, 32)), ("gray", (24, 32)), ("yuv444p", (24, 32)), ("yuv420p", (48, 64))]
+)
+def test_rare_formats_and_small_pictures_are_left_to_others(pix_fmt, size):
+    assert RgbConverter().scaled(decoded(smooth(48, 64), pix_fmt), size) is None
+
+
+def test_a_video_is_scaled_and_its_pictures_are_converted_when_they_are_asked_for(tmp_path, draw_video, monkeypatch):
+    asked = []
+    whole = RgbConverter.__call__
+    monkeypatch.setattr(RgbConverter, "__call__", lambda self, picture: asked.append(1) or whole(self, picture))
+    with Video(draw_video(tmp_path / "v.mp4", 3, size=(1280, 720))) as video:
+        frames = list(video.converted(video.pictures(), scaled_size))
+    assert not asked
+    for frame in frames:
+        assert (frame.size, frame.scaled.shape, frame.seen is frame.scaled) == ((720, 1280), (360, 640, 3), True)
+        assert frame.nbytes == pytest.approx(1.5 * 1280 * 720 + 3 * 360 * 640, rel=0.1)
+        assert frame.image is frame.image
+        assert frame.image.shape == (720, 1280, 3)
+        blank = frame.blank()
+        assert (blank.size, blank.scaled, blank.image.any()) == ((720, 1280), None, False)
+    assert len(asked) == 3
+    with Video(tmp_path / "v.mp4") as video:
+        assert all(frame.scaled is None for frame in video.frames())
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_picture_is_scaled_upright(monkeypatch, turns):
+    """As a phone held upright writes it."""
+    monkeypatch.setattr("poseact.rgb.quarter_turns", lambda picture: turns)
+    image = smooth(360, 640)
+    upright = np.rot90(image, turns)
+    picture, convert = decoded(image), RgbConverter()
+    unconverted = Unconverted(picture, convert)
+    assert unconverted.shape == unconverted().shape == upright.shape
+    size = (upright.shape[0] // 2, upright.shape[1] // 2)
+    scaled = convert.scaled(picture, size)
+    assert scaled.shape == (*size, 3)
+    assert np.abs(scaled.astype(int) - cv2.resize(convert(picture), size[::-1])).mean() < 1.5
+
+
+def test_a_picture_that_turns_out_to_be_damaged_is_told(monkeypatch):
+    def broken(self, *args, **kwargs):
+        raise ValueError("no such plane")
+
+    convert, picture = RgbConverter(), decoded(smooth(48, 64))
+    monkeypatch.setattr("poseact.rgb.VideoReformatter.reformat", broken, raising=False)
+    convert._whole = type("Broken", (), {"reformat": broken})()
+    assert convert(picture) is None
+    assert convert.errors == 1
+    with pytest.raises(InputError, match="damaged"):
+        Unconverted(picture, convert)()
+
+
+def test_a_gap_before_a_picture_is_told_of_scaled_ones_too(tmp_path, draw_video):
+    picture = Picture(decoded(smooth(720, 1280)), 1.0, 0.04, after_gap=True)
+    with Video(draw_video(tmp_path / "v.mp4", 1)) as video:
+        (frame,) = video.converted([(7, picture)], scaled_size)
+    assert (frame.index, frame.after_gap, frame.scaled.shape) == (7, True, (360, 640, 3))
+
+
+def test_what_networks_see_is_the_same_of_a_scaled_picture():
+    image = smooth(720, 1280)
+    whole = fit((720, 1280), 640, 32, square=False)
+    window = whole.window(np.array([64, 32, 320, 288]))
+    for box in (whole, window):
+        assert np.array_equal(box.put(cv2.resize(image, whole.fitted[::-1])), box.put(image))
+
+
+def test_people_are_known_again_in_scaled_pictures():
+    image = smooth(720, 1280)
+    small = cv2.resize(image, (640, 360))
+    boxes = np.array([[100, 200, 300, 700], [800, 100, 1000, 600]], np.float32)
+    assert np.abs(appearances(image, boxes) - appearances(small, boxes / 2)).max() < 0.15
+    tracker = Tracker(25.0)
+    scores = np.full(2, 0.9, np.float32)
+    for _ in range(3):
+        assert tracker.update(boxes, scores, small, (720, 1280)).tolist() == [1, 2]
+        assert tracker.update(boxes, scores, image).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "is_scaled"),
+    [
+        ({}, True),
+        ({"search": "whole", "crops": "never"}, True),
+        ({"crops": "always"}, False),
+        ({"detector": lambda frames: []}, False),
+        ({"boxes": "boxes.csv"}, False),
+        ({"device": "cuda"}, False),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_pictures_are_scaled_where_nobody_looks_closer(monkeypatch, chosen, is_scaled):
+    monkeypatch.setattr("poseact.extract.choose_device", lambda device: device)
+    assert (PoseStages(**{"device": "cpu", **chosen}).scale is not None) == is_scaled
+
+
+@pytest.mark.parametrize(("crops", "converted"), [("auto", 0), ("always", 8)])
+def test_the_chain_converts_whole_pictures_only_where_it_must(tmp_path, draw_video, monkeypatch, crops, converted):
+    asked = []
+    whole = RgbConverter.__call__
+    monkeypatch.setattr(RgbConverter, "__call__", lambda self, picture: asked.append(1) or whole(self, picture))
+    video = draw_video(tmp_path / "v.mp4", 8, size=(1280, 720))
+    poses = extract_poses(video, PoseStages(device="cpu", crops=crops))
+    assert (len(poses.times), poses.image_size) == (8, (720, 1280))
+    assert len(asked) == converted
