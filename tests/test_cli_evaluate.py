@@ -30,7 +30,10 @@ def json_of(*arguments):
 
 def test_json_is_one_object_of_fractions(make_bundle, poses):
     found = json_of(make_bundle(), poses, "--split", "test")
-    assert list(found) == ["top1", "top5", "mean_class_accuracy", "ece", "per_class", "sequences", "confusions"]
+    assert list(found) == [
+        *("top1", "top5", "mean_class_accuracy", "ece", "ece_by_chance"),
+        *("per_class", "sequences", "confusions"),
+    ]
     assert (found["top1"], found["top5"], found["sequences"]) == (0.75, 1, 4)
     assert found["mean_class_accuracy"] == pytest.approx(2.5 / 3)
     assert 0.1 < found["ece"] < 0.5

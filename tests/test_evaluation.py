@@ -305,6 +305,7 @@ def test_a_perfect_and_a_hopeless_evaluation():
         "top5": 1,
         "mean_class_accuracy": 1,
         "ece": 0,
+        "ece_by_chance": 0,
         "per_class": {"a": 1, "b": 1, "c": 1},
         "sequences": 3,
         "confusions": [],

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from poseact.training.metrics import (
     auroc,
+    calibration_error_by_chance,
     class_accuracies,
     confusion_matrix,
     confusion_pairs,
@@ -88,6 +89,16 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(probabilities, [0, 1, 1, 0], bins=1) == pytest.approx(0.1)
 
 
+def test_the_calibration_error_by_chance_is_known_of_a_coin():
+    """Of one sequence it is 2p(1 - p); of many it falls as the square root of their number."""
+    for p in (0.5, 0.8):
+        assert calibration_error_by_chance([[p, 1 - p]], draws=20000) == pytest.approx(2 * p * (1 - p), abs=0.01)
+    few, many = (calibration_error_by_chance([[0.5, 0.5]] * count) for count in (100, 10000))
+    assert few == pytest.approx(math.sqrt(2 / math.pi) * 0.05, rel=0.1)
+    assert many == pytest.approx(few / 10, rel=0.1)
+    assert calibration_error_by_chance(np.eye(3)) == 0
+
+
 def test_what_is_sure_and_right_is_calibrated():
     assert expected_calibration_error(np.eye(3), [0, 1, 2]) == 0
     assert expected_calibration_error(np.eye(3), [1, 2, 0]) == 1
@@ -162,6 +173,7 @@ def test_a_share_that_is_none(kept):
     [
         lambda: top_k_accuracy(np.zeros((0, 3)), np.zeros(0, int), 1),
         lambda: expected_calibration_error(np.zeros((0, 3)), np.zeros(0, int)),
+        lambda: calibration_error_by_chance(np.zeros((0, 3))),
         lambda: mean_class_accuracy(np.zeros((2, 2), int)),
         lambda: auroc([], [1.0]),
         lambda: auroc([1.0], []),

@@ -254,6 +254,7 @@ def _summary(found: Evaluation) -> Table:
     table.add_row("top-5", f"{found.top5:.2%}")
     table.add_row("mean class accuracy", f"{found.mean_class_accuracy:.2%}")
     table.add_row("expected calibration error", f"{found.ece:.2%}")
+    table.add_row("of a perfectly calibrated model", f"{found.ece_by_chance:.2%}")
     return table
 
 

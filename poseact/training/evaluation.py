@@ -24,6 +24,7 @@ from .data import check_layouts
 from .dataset import PoseDataset, build_dataset
 from .labels import class_names, label_indices
 from .metrics import (
+    calibration_error_by_chance,
     class_accuracies,
     confusion_matrix,
     confusion_pairs,
@@ -168,6 +169,11 @@ class Evaluation:
         return expected_calibration_error(self.probabilities, self.truth)
 
     @property
+    def ece_by_chance(self) -> float:
+        """What that would be of a model without any, on as few sequences."""
+        return calibration_error_by_chance(self.probabilities)
+
+    @property
     def per_class(self) -> dict[str, float]:
         """The accuracy of each class that occurs."""
         return {self.labels[c]: share for c, share in class_accuracies(self.matrix).items()}
@@ -184,6 +190,7 @@ class Evaluation:
             "top5": self.top5,
             "mean_class_accuracy": self.mean_class_accuracy,
             "ece": self.ece,
+            "ece_by_chance": self.ece_by_chance,
             "per_class": self.per_class,
             "sequences": len(self.names),
             "confusions": [{"classes": [one, other], "score": score} for one, other, score in self.confusions],

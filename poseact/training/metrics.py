@@ -42,10 +42,23 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins
     of `bins` bins of equal width, ]0, 1/bins], ]1/bins, 2/bins] and so on, of the greatest probability."""
     p = _filled(probabilities)
     confidence = p.max(axis=1)
-    right = p.argmax(axis=1) == np.asarray(labels)
+    return _gap_in_bins(confidence, p.argmax(axis=1) == np.asarray(labels), bins)
+
+
+def calibration_error_by_chance(probabilities: ArrayLike, bins: int = 15, draws: int = 1000) -> float:
+    """The expected calibration error that is measured on average where there is none: of a model that is right exactly
+    as often as it is sure to be, on as few sequences. Mean of `draws` drawn truths, always the same ones."""
+    confidence, rng = _filled(probabilities).max(axis=1), np.random.default_rng(0)
+    return float(
+        np.mean([_gap_in_bins(confidence, rng.random(len(confidence)) < confidence, bins) for _ in range(draws)])
+    )
+
+
+def _gap_in_bins(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
+    """confidence: (N,); right: (N,) bool."""
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     surplus = np.bincount(which, weights=confidence - right, minlength=bins)
-    return float(np.abs(surplus).sum() / len(p))
+    return float(np.abs(surplus).sum() / len(confidence))
 
 
 def confusion_matrix(predicted: ArrayLike, labels: ArrayLike, n_labels: int) -> np.ndarray:
