@@ -104,7 +104,7 @@ def test_labels_come_while_the_video_is_still_read(five_seconds, make_bundle):
     label_is_there = threading.Event()
 
     def detect(frames):
-        if frames[-1].time > 4:
+        if frames[-1].time > 4.5:
             assert label_is_there.wait(20)
         return actors.detect(frames)
 
