@@ -98,6 +98,7 @@ class PoseStages:
         ]
         boxes = f"boxes {self.boxes}" if self.boxes else f"detector {names[0]}"
         search = ", key frames" if self._searches_by_keys else ""
+        search += ", scaled" if self.scale else ""
         smoothing = f", smoothing {self.smoothing:g} s" if self.smoothing else ""
         return f"{boxes}, pose {names[1]}, crops {self.crops}{search}{smoothing}"
 
@@ -155,16 +156,16 @@ class PoseStages:
         end: float | None = None,
         wanted: Callable[[float], bool] | None = None,
     ) -> Iterator[Ahead[Frame]]:
-        """The frames of a video, see `Video.frames`, decoded in one thread and converted in another; of a live one,
-        without a queue in which they would grow old."""
+        """The frames of a video, see `Video.frames`, decoded in one thread, and converted or only scaled in another; of
+        a live one, without a queue in which they would grow old."""
         room = 0 if video.is_live else _MOST_WAITING[kind_of(self.device)]
         # How long to wait for a camera or a pipe is not for us to say.
         pulse = (lambda: video.position) if isinstance(video.path, Path) else time.monotonic
         pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of, pulse)
         try:
-            yield engine.ahead(
-                "conversion to RGB", video.converted(pictures, self.scale), room, lambda frame: frame.nbytes
-            )
+            # The pictures of a camera may lie in memory of its driver's, which takes it back when the camera is lost.
+            frames = video.converted(pictures, None if video.is_live else self.scale)
+            yield engine.ahead("conversion to RGB", frames, room, lambda frame: frame.nbytes)
         finally:
             # A file must not be closed while it is read; to wait for a live source ends only when that is closed.
             pictures.stop()

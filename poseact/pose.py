@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -70,7 +73,7 @@ class YoloPoseEstimator:
             if self._needs_crop(frame, found.boxes[person])
         ]
         regions = [_crop_region(filled[which].boxes[person]) for which, person in wanted]
-        crops = [_cut(frames[which].image, region) for (which, _), region in zip(wanted, regions, strict=True)]
+        crops = list(_crops(frames, [which for which, _ in wanted], regions))
         results = self.yolo(crops, _CROP_SIZE, square=True) if crops else []
         for (which, person), region, result in zip(wanted, regions, results, strict=True):
             found = filled[which]
@@ -99,6 +102,13 @@ def _crop_region(box: np.ndarray) -> np.ndarray:
     """The part of the frame to look at, (4,) int64 xyxy; it may leave the frame."""
     margin = _CROP_MARGIN * max(box[2] - box[0], box[3] - box[1])
     return np.concatenate([np.floor(box[:2] - margin), np.ceil(box[2:] + margin)]).astype(np.int64)
+
+
+def _crops(frames: list[Frame], which: list[int], regions: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The region of each of the frames `which`, in order; each whole picture is asked for once, and let go."""
+    for number, group in groupby(zip(which, regions, strict=True), key=itemgetter(0)):
+        image = frames[number].image
+        yield from (_cut(image, region) for _, region in group)
 
 
 def _cut(image: np.ndarray, region: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from .errors import InputError
+from .letterbox import GREY
 
 # Formats of which each plane is a picture of its own, with the type of its pixels: of nearly all videos there are.
 _PLANAR = {"yuv420p": "u1", "yuvj420p": "u1", "yuv420p10le": "<u2"}
@@ -30,11 +30,16 @@ class RgbConverter:
     def __call__(self, picture: av.VideoFrame) -> np.ndarray | None:
         """The whole picture, of any pixel format; None if it is damaged."""
         with self._alone:
-            return self._converted(picture, self._whole, quarter_turns(picture))
+            try:
+                return _converted(picture, self._whole, quarter_turns(picture))
+            except (av.FFmpegError, ValueError):
+                self.errors += 1
+                return None
 
     def scaled(self, picture: av.VideoFrame, size: tuple[int, int]) -> np.ndarray | None:
-        """The picture at (H, W), upright, as `cv2.resize` of the whole one would give it but for rounding, for a third
-        of the work; None if it is no larger than that, or of a rare format."""
+        """The picture at (H, W), upright, for half of the work or less: much as `cv2.resize` of the whole one would be,
+        with colours half as sharp. None if it is no larger than that, of a rare format, or damaged, which is for the
+        whole one to tell."""
         import cv2
 
         turns = quarter_turns(picture)
@@ -42,21 +47,17 @@ class RgbConverter:
         pixels = _PLANAR.get(picture.format.name)
         if pixels is None or height >= picture.height or width >= picture.width:
             return None
+        if any(plane.line_size < 0 for plane in picture.planes):  # from the bottom up
+            return None
         small = av.VideoFrame(width, height, picture.format.name)
         small.colorspace, small.color_range = picture.colorspace, picture.color_range
-        for source, target in zip(picture.planes, small.planes, strict=True):
-            into = _pixels(target, pixels)
-            into[:] = cv2.resize(_pixels(source, pixels), into.shape[::-1])
-        return self._converted(small, self._small, turns)
-
-    def _converted(self, picture: av.VideoFrame, reformatter: VideoReformatter, turns: int) -> np.ndarray | None:
         try:
-            # In this thread alone: to share less than a millisecond with others costs more than they save.
-            image = reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
-        except (av.FFmpegError, ValueError):
-            self.errors += 1
+            for source, target in zip(picture.planes, small.planes, strict=True):
+                into = _pixels(target, pixels)
+                into[:] = cv2.resize(_pixels(source, pixels), into.shape[::-1])
+            return _converted(small, self._small, turns)
+        except (av.FFmpegError, ValueError, cv2.error):
             return None
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 class Unconverted:
@@ -70,16 +71,20 @@ class Unconverted:
         self.nbytes = sum(plane.buffer_size for plane in picture.planes)
 
     def __call__(self) -> np.ndarray:
-        """The array. Raises InputError if the picture is too damaged for that."""
+        """The array; grey if the picture is damaged, so that nobody is found in it."""
         image = self._convert(self._picture)
-        if image is None:
-            raise InputError("a picture of the video is damaged; try to export it again")
-        return image
+        return np.full(self.shape, GREY, np.uint8) if image is None else image
 
 
 def quarter_turns(picture: av.VideoFrame) -> int:
     """How often a picture is to be turned by 90 degrees, counterclockwise, to stand upright: 0 to 3."""
     return round(picture.rotation / 90) % 4
+
+
+def _converted(picture: av.VideoFrame, reformatter: VideoReformatter, turns: int) -> np.ndarray:
+    # In this thread alone: to share less than a millisecond with others costs more than they save.
+    image = reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray()
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def _pixels(plane: Any, kind: str) -> np.ndarray:

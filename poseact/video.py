@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from threading import Event
 
@@ -46,9 +45,10 @@ class Frame:
         if isinstance(source, np.ndarray) and (source.ndim, source.shape[2:], source.dtype) != (3, (3,), np.uint8):
             raise ValueError(f"a frame must be (H, W, 3) uint8, got {source.shape} {source.dtype}")
 
-    @cached_property
+    @property
     def image(self) -> np.ndarray:
-        """The whole picture, (H, W, 3) uint8 RGB, upright."""
+        """The whole picture, (H, W, 3) uint8 RGB, upright; if it is scaled this is made anew each time, so that frames
+        that wait take no more memory than their `nbytes`."""
         return self.source if isinstance(self.source, np.ndarray) else self.source()
 
     @property

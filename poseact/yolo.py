@@ -140,7 +140,7 @@ def scaled_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def batch_size(device: str) -> int:
     """How many frames are worth a call together: on CUDA two batches, of which one is laid ready while the other is
-    computed; on a CPU several for each core, since each frame is computed by a few of them."""
+    computed; on a CPU eight, or one for each core where these are more, so that none waits for the others."""
     import torch
 
     kind = kind_of(device)

@@ -140,6 +140,14 @@ def test_after_a_gap_and_with_another_size_everything_begins_anew():
     assert {4, 5, 9, 10} <= set(stage.looked)
 
 
+def test_both_sides_of_a_change_of_size_are_key_frames():
+    stage = Stage({i: [walker(i)] for i in range(8)})
+    frames = marked(8)
+    frames[5:] = [(Frame(np.full((180, 320, 3), i, np.uint8), i, i / 15), False) for i in (5, 6, 7)]
+    run(stage, frames, [8])
+    assert {4, 5} <= set(stage.looked)
+
+
 @pytest.mark.parametrize("sizes", [[4] * 4, [8] * 2, [12, 4], [16]])
 def test_how_many_frames_come_together_makes_no_difference(sizes):
     """That depends on the cores of the machine, and of a worker of `label`."""

@@ -1,14 +1,18 @@
 """Pictures as RGB: scaled down first they are what they would be scaled down afterwards."""
 
+from collections import Counter
+from types import SimpleNamespace
+
 import av
 import cv2
 import numpy as np
 import pytest
+from draw_actions import Scene, act, render, write_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poseact.decoding import Picture
-from poseact.errors import InputError
+from poseact.engine import Engine
 from poseact.extract import PoseStages, extract_poses
 from poseact.letterbox import fit
 from poseact.rgb import RgbConverter, Unconverted
@@ -67,6 +71,12 @@ def test_rare_formats_and_small_pictures_are_left_to_others(pix_fmt, size):
     assert RgbConverter().scaled(decoded(smooth(48, 64), pix_fmt), size) is None
 
 
+def test_a_picture_that_lies_from_the_bottom_up_is_left_to_others():
+    upside_down = SimpleNamespace(format=SimpleNamespace(name="yuv420p"), width=64, height=48, rotation=0)
+    upside_down.planes = [SimpleNamespace(line_size=-64)] * 3
+    assert RgbConverter().scaled(upside_down, (24, 32)) is None
+
+
 def test_a_video_is_scaled_and_its_pictures_are_converted_when_they_are_asked_for(tmp_path, draw_video, monkeypatch):
     asked = []
     whole = RgbConverter.__call__
@@ -77,7 +87,6 @@ def test_a_video_is_scaled_and_its_pictures_are_converted_when_they_are_asked_fo
     for frame in frames:
         assert (frame.size, frame.scaled.shape, frame.seen is frame.scaled) == ((720, 1280), (360, 640, 3), True)
         assert frame.nbytes == pytest.approx(1.5 * 1280 * 720 + 3 * 360 * 640, rel=0.1)
-        assert frame.image is frame.image
         assert frame.image.shape == (720, 1280, 3)
         blank = frame.blank()
         assert (blank.size, blank.scaled, blank.image.any()) == ((720, 1280), None, False)
@@ -101,17 +110,25 @@ def test_a_turned_picture_is_scaled_upright(monkeypatch, turns):
     assert np.abs(scaled.astype(int) - cv2.resize(convert(picture), size[::-1])).mean() < 1.5
 
 
-def test_a_picture_that_turns_out_to_be_damaged_is_told(monkeypatch):
-    def broken(self, *args, **kwargs):
-        raise ValueError("no such plane")
+def test_a_picture_that_turns_out_to_be_damaged_is_grey():
+    class Broken:
+        def reformat(self, *args, **kwargs):
+            raise ValueError("no such plane")
 
     convert, picture = RgbConverter(), decoded(smooth(48, 64))
-    monkeypatch.setattr("poseact.rgb.VideoReformatter.reformat", broken, raising=False)
-    convert._whole = type("Broken", (), {"reformat": broken})()
+    convert._whole = convert._small = Broken()
+    assert convert.scaled(picture, (24, 32)) is None
+    assert convert.errors == 0
     assert convert(picture) is None
     assert convert.errors == 1
-    with pytest.raises(InputError, match="damaged"):
-        Unconverted(picture, convert)()
+    assert np.unique(Unconverted(picture, convert)()).tolist() == [114]
+
+
+def test_what_is_only_scaled_is_as_bright_whatever_its_range():
+    convert, picture = RgbConverter(), decoded(smooth(720, 1280))
+    picture.color_range = 2  # full: as phones and webcams tag pictures that are not called yuvj420p
+    difference = convert.scaled(picture, (360, 640)).astype(int) - cv2.resize(convert(picture), (640, 360))
+    assert np.abs(difference).mean() < 1.5
 
 
 def test_a_gap_before_a_picture_is_told_of_scaled_ones_too(tmp_path, draw_video):
@@ -129,16 +146,23 @@ def test_what_networks_see_is_the_same_of_a_scaled_picture():
         assert np.array_equal(box.put(cv2.resize(image, whole.fitted[::-1])), box.put(image))
 
 
-def test_people_are_known_again_in_scaled_pictures():
+def test_what_people_wear_is_looked_up_where_they_are_in_a_scaled_picture(monkeypatch):
+    asked = []
+    monkeypatch.setattr("poseact.track.appearances", lambda *looked: asked.append(looked) or appearances(*looked))
     image = smooth(720, 1280)
-    small = cv2.resize(image, (640, 360))
-    boxes = np.array([[100, 200, 300, 700], [800, 100, 1000, 600]], np.float32)
-    assert np.abs(appearances(image, boxes) - appearances(small, boxes / 2)).max() < 0.15
+    squeezed = cv2.resize(image, (640, 240))
+    boxes = np.array([[100, 240, 300, 690], [800, 90, 1000, 600]], np.float32)
     tracker = Tracker(25.0)
-    scores = np.full(2, 0.9, np.float32)
-    for _ in range(3):
-        assert tracker.update(boxes, scores, small, (720, 1280)).tolist() == [1, 2]
-        assert tracker.update(boxes, scores, image).tolist() == [1, 2]
+    boxes_class, sizes = tracker._boxes_class, []
+    monkeypatch.setattr(tracker, "_boxes_class", lambda rows, size: sizes.append(size) or boxes_class(rows, size))
+    for shown in ((image,), (squeezed, (720, 1280))):
+        assert tracker.update(boxes, np.full(2, 0.9, np.float32), *shown).tolist() == [1, 2]
+    assert sizes == [(720, 1280)] * 2
+    (_, whole), (seen, placed) = asked
+    assert np.array_equal(whole, boxes)
+    assert seen is squeezed
+    assert placed == pytest.approx(boxes * [1 / 2, 1 / 3, 1 / 2, 1 / 3])
+    assert np.abs(appearances(image, boxes) - appearances(squeezed, placed)).max() < 0.2
 
 
 @pytest.mark.parametrize(
@@ -167,3 +191,70 @@ def test_the_chain_converts_whole_pictures_only_where_it_must(tmp_path, draw_vid
     poses = extract_poses(video, PoseStages(device="cpu", crops=crops))
     assert (len(poses.times), poses.image_size) == (8, (720, 1280))
     assert len(asked) == converted
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_pictures_of_a_camera_are_not_held(tmp_path, draw_video, is_live):
+    """Its driver may take their memory back."""
+    with Video(draw_video(tmp_path / "v.mp4", 4, size=(1280, 720))) as video, Engine() as engine:
+        video.is_live = is_live
+        with PoseStages(device="cpu").decoded(video, engine) as frames:
+            assert [isinstance(frame.source, np.ndarray) for frame in frames] == [is_live] * 4
+
+
+@pytest.fixture(scope="module")
+def near_and_far(tmp_path_factory):
+    """A second of Full HD: somebody near, and somebody so far off that they get a crop."""
+    actors = act("squat", x=0.3, height=0.7), act("jumping_jacks", x=0.75, y=0.75, height=0.2)
+    path = tmp_path_factory.mktemp("hd") / "v.mp4"
+    write_video(path, render(Scene(actors), 1.0, 15, (1080, 1920)), 15)
+    return path
+
+
+@pytest.mark.parametrize("search", ["auto", "whole"])
+def test_people_are_found_as_they_are_in_whole_pictures(near_and_far, monkeypatch, search):
+    found = [extract_poses(near_and_far, PoseStages(device="cpu", search=search), subjects="all")]
+    monkeypatch.setattr(PoseStages, "scale", None)
+    found.append(extract_poses(near_and_far, PoseStages(device="cpu", search=search), subjects="all"))
+    scaled, whole = found
+    assert scaled.image_size == whole.image_size == (1080, 1920)
+    assert scaled.track_ids.tolist() == whole.track_ids.tolist()
+    assert len(whole.track_ids) == 2
+    assert (scaled.present == whole.present).mean() > 0.95
+    heights = whole.boxes[..., 3] - whole.boxes[..., 1]
+    assert np.median(heights, axis=1).min() < 0.25 * 1080
+    both = scaled.present & whole.present
+    for person in range(2):
+        seen = both[person]
+        apart = np.linalg.norm(scaled.keypoints[person] - whole.keypoints[person], axis=2)
+        assert np.median(apart[seen] / heights[person][seen, None]) < 0.01
+        assert np.abs(scaled.boxes[person] - whole.boxes[person])[seen].max() < 0.1 * np.median(heights[person])
+
+
+def test_the_tracker_is_told_how_large_the_picture_is(near_and_far, monkeypatch):
+    told = set()
+    update = Tracker.update
+
+    def recorded(self, boxes, scores, image, size):
+        told.add((image.shape, size))
+        return update(self, boxes, scores, image, size)
+
+    monkeypatch.setattr(Tracker, "update", recorded)
+    extract_poses(near_and_far, PoseStages(device="cpu"))
+    assert told == {((360, 640, 3), (1080, 1920))}
+
+
+def test_of_a_frame_with_many_small_people_the_whole_picture_is_made_once(near_and_far, monkeypatch):
+    made = Counter()
+    whole = RgbConverter.__call__
+
+    def counted(self, picture):
+        made[picture.pts] += 1
+        return whole(self, picture)
+
+    monkeypatch.setattr(RgbConverter, "__call__", counted)
+    monkeypatch.setattr("poseact.pose._LEAST_SIDE", 640)  # so that everybody is small
+    poses = extract_poses(near_and_far, PoseStages(device="cpu"), subjects="all")
+    assert poses.present.all(axis=0).mean() > 0.9
+    assert len(made) == len(poses.times)
+    assert set(made.values()) == {1}

@@ -84,8 +84,8 @@ class Conv(nn.Module):
         if self.extra_inputs > 0:
             weight = F.pad(weight, [0, 0, 0, 0, 0, self.extra_inputs])
             if not torch.jit.is_scripting():
-                pays = self.training and len(weight) <= _HALF_A_TILE and self.stride_s == 1
-                if pays and x.shape[3] % 2 == 0:
+                pays = self.training and len(weight) <= _HALF_A_TILE and x.shape[3] % 2 == 0
+                if pays and self.stride_s == 1 and self.groups == 1 and bias is None:
                     return _two_columns_at_once(x, weight, self.padding_s)
         return F.conv2d(x, weight, bias, self.stride_s, self.padding_s, 1, self.groups)
 
