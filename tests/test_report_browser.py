@@ -214,6 +214,22 @@ def test_it_can_be_used_by_keys_alone(show):
     assert page.locator("#viewer .seg.corrected").count() == 1
 
 
+def test_a_viewer_that_is_opened_again_at_once_is_not_emptied(show):
+    page = show()
+    page.evaluate("""() => {
+        const timeline = document.querySelector("#rows .timeline");
+        const press = () => timeline.dispatchEvent(new KeyboardEvent("keydown", { key: "c", bubbles: true }));
+        timeline.focus();
+        press();
+        document.querySelector("#viewer").close();
+        press();
+    }""")
+    page.wait_for_timeout(100)
+    assert page.locator("#viewer .side").is_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => !document.querySelector('#viewer').children.length")
+
+
 def download(page):
     with page.expect_download() as caught:
         page.click("#download")

@@ -7,7 +7,8 @@ const viewer = new (class {
   player = null;
 
   constructor() {
-    this.dialog.addEventListener("close", () => this.leave());
+    // The event comes a moment later, when it may be open again.
+    this.dialog.addEventListener("close", () => this.dialog.open || this.leave());
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
   }
 
