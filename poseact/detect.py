@@ -71,7 +71,7 @@ class YoloDetector:
         self.runs_on = self.yolo.runs_on
 
     def __call__(self, frames: list[Frame]) -> list[Detections]:
-        if self.yolo.has_windows and any(frame.scaled is not None for frame in frames):
+        if self.yolo.has_windows:
             wholes = [self.yolo.whole(frame.size) for frame in frames]
             found = self.yolo.within([frame.seen for frame in frames], wholes)
         else:

@@ -20,15 +20,17 @@ from glob import glob
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
 import numpy as np
 import typer
 
 from poseact import openvino
 from poseact.cli import keep_freed_memory
 from poseact.detect import iou
+from poseact.letterbox import fit
 from poseact.sampling import FrameThinner
 from poseact.video import Video
-from poseact.yolo import YoloResult, _load, _one_by_one, scaled_size
+from poseact.yolo import FRAME_SIZE, YoloResult, _load, _one_by_one, scaled_size
 from poseact.yolo_net import Head, Undecoded, head_of
 from poseact.zoo import DEFAULT_POSE, resolve
 
@@ -40,8 +42,6 @@ _SURE = 0.5
 
 def pictures(paths: list[Path]) -> Iterator[np.ndarray]:
     """Some of each video, as large as the network sees them."""
-    import cv2
-
     for path in paths:
         with Video(path) as video:
             for frame in video.frames(wanted=FrameThinner(video.fps, _RATE).wants):
@@ -51,9 +51,7 @@ def pictures(paths: list[Path]) -> Iterator[np.ndarray]:
 def quantized(model: Any, head: Head, paths: list[Path], keep_head: bool) -> Any:
     import nncf
 
-    from poseact.letterbox import fit
-
-    boxes = [(image, fit(image.shape[:2], 640, head.stride, square=False)) for image in pictures(paths)]
+    boxes = [(image, fit(image.shape[:2], FRAME_SIZE, head.stride, square=False)) for image in pictures(paths)]
     inputs = [box.put(image)[None] for image, box in boxes]
     kept = nncf.IgnoredScope(patterns=[r".*model\.23\..*"] if keep_head else [], validate=False)
     return nncf.quantize(
@@ -104,7 +102,7 @@ def tell_keypoints(path: Path, networks: dict[str, openvino.Network], exact: ope
     for name, network in direct.items():
         distances, missed, invented = [], 0, 0
         for image in pictures([path]):
-            (wanted,), (found,) = truth([image], 640, False), network([image], 640, False)
+            (wanted,), (found,) = truth([image], FRAME_SIZE, False), network([image], FRAME_SIZE, False)
             of_frame, missed_here = apart(found, wanted)
             distances += of_frame
             missed += missed_here
