@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _FALLBACK_FPS = 25.0
 # NVDEC decodes into at most 32 surfaces, of which each thread of FFmpeg's holds one beside those of the stream itself.
 _HARDWARE_THREADS = 4
+# A title need not be UTF-8, at which PyAV stumbles before version 19 unless it is told this, and since then never.
+_ANY_TITLE: dict[str, str] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 # Seconds until a camera that has no picture yet is asked again.
 _UNTIL_NEXT_PICTURE = 0.005
 
@@ -105,7 +107,8 @@ class Decoder:
         it replaces one picture by the next (multipart/x-mixed-replace), to which some cameras add a number of bytes."""
         if self.container.format.name == "mpjpeg":
             return True
-        return self.announced_end is None and self.container.size <= 0
+        # A pipe or a stream tells no number of bytes: PyAV 19 says None, older ones what FFmpeg says, below 0.
+        return self.announced_end is None and (self.container.size or 0) <= 0
 
     def close(self) -> None:
         self.container.close()
@@ -194,8 +197,8 @@ class Decoder:
 
     @cached_property
     def _time_base(self) -> tuple[int, int]:
-        ratio: tuple[int, int] = self.stream.time_base.as_integer_ratio()
-        return ratio
+        unit = self.stream.time_base
+        return unit.numerator, unit.denominator
 
     def _origin(self) -> float:
         """Players count from the container's first timestamp, and so do we."""
@@ -214,7 +217,7 @@ class Decoder:
 def open_container(name: Any, device: str = "cpu", **options: Any) -> Any:
     """PyAV's open for reading. device: cuda and cuda:N decode there where FFmpeg, driver and GPU can; else, and on any
     other device, the processor decodes. Raises what PyAV raises."""
-    options = {"metadata_errors": "replace", **options}  # a title need not be UTF-8
+    options = {**_ANY_TITLE, **options}
     kind, _, number = device.partition(":")
     if kind == "cuda" and kind in hwdevices_available():
         accelerator = HWAccel(kind, number or None, allow_software_fallback=True)
