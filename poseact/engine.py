@@ -6,15 +6,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from itertools import islice
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from .failure import Failure
 from .network_thread import LAST_WORDS, NetworkThread, Run
 from .watch import Stage, Watch, doing, work_as
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 # How often somebody who waits looks whether all stages still get on, in seconds.
 _GLANCE = 0.5
@@ -185,3 +188,31 @@ class Ahead(Generic[T]):
 
     def _has_room(self, weight: float) -> bool:
         return not self._ready or self._load + weight <= self._room
+
+
+def in_threads(make: Callable[[list[T]], Iterable[U]], items: Iterable[T], threads: int, together: int) -> Iterator[U]:
+    """What `make` makes of the items, in their order: of `together` of them at a time, in so many threads.
+
+    What goes wrong, be it with the items or in a thread, is raised after all that came before it.
+    """
+
+    def made_of(some: list[T]) -> tuple[list[U], Failure]:
+        failure = Failure()
+        return list(failure.after(make(some))), failure
+
+    def answers(future: Future[tuple[list[U], Failure]]) -> Iterator[U]:
+        made, failure = future.result()
+        yield from made
+        failure.check()
+
+    failure = Failure()
+    waiting: deque[Future[tuple[list[U], Failure]]] = deque()
+    with ThreadPoolExecutor(threads, "poseact helper") as pool:
+        rest = failure.after(items)
+        while some := list(islice(rest, together)):
+            waiting.append(pool.submit(made_of, some))
+            if len(waiting) > threads:
+                yield from answers(waiting.popleft())
+        for future in waiting:
+            yield from answers(future)
+    failure.check()

@@ -16,7 +16,7 @@ from .boxes import BoxesDetector, boxes_of
 from .cuts import MarkedFrame, mark_cuts
 from .detect import Detections, Detector, YoloDetector
 from .device import choose_device, kind_of
-from .engine import Ahead, Engine
+from .engine import Ahead, Engine, in_threads
 from .errors import InputError, UsageError
 from .failure import Failure
 from .follow import Follow
@@ -28,7 +28,8 @@ from .poses import PoseSequence
 from .rtm import OnnxBackend, RtmDetector, RtmPose
 from .sampling import FrameThinner
 from .smoothing import check_smoothing, smooth
-from .track import TrackedPoses, Tracker
+from .track import Found, TrackedPoses, Tracker, follow
+from .track_process import TrackerProcess, follow_elsewhere
 from .video import Frame, IndexedPicture, Scale, Video, open_video
 from .yolo import Backend, batch_size, scaled_size
 from .zoo import DEFAULT_DETECTOR, DEFAULT_POSE, complete_mode, resolve, sha256
@@ -42,6 +43,12 @@ _MOST_TOGETHER = {"cpu": 64e6, "mps": 128e6, "cuda": 256e6}
 _IN_FLIGHT = 2
 # Somebody who is not found is put back in between sightings that are no further apart than this, in seconds.
 _LONGEST_GAP = 0.25
+
+# A chain on a GPU that has so many cores to itself is limited by Python, whose threads take turns: who waits for
+# another to let go of the lock does nothing. So it has more threads than it has stages, and a process more.
+_MANY_CORES = 8
+# Threads that convert pictures then, and pictures that each takes at a time.
+_CONVERTERS, _CONVERTED_TOGETHER = 3, 2
 
 # The thread in which detector and pose estimator run, and on a CPU whatever else runs on torch's team of threads.
 NETWORKS = "networks"
@@ -129,9 +136,9 @@ class PoseStages:
     @property
     def scale(self) -> Scale | None:
         """What to scale frames to while they are converted. None where most are looked at as a whole: by top-down
-        networks, by callables of one's own, and on GPUs, which scale them themselves."""
+        networks, by callables of one's own, and by Ultralytics' predictor, which scales them itself."""
         is_enough = self._is_one_network and self.crops != "always"
-        return scaled_size if is_enough and kind_of(self.device) == "cpu" else None
+        return scaled_size if is_enough and kind_of(self.device) != "mps" else None
 
     @property
     def _searches_by_keys(self) -> bool:
@@ -164,7 +171,11 @@ class PoseStages:
         pictures = engine.ahead("decoding", video.pictures(start, end, wanted), room, _size_of, pulse)
         try:
             # The pictures of a camera may lie in memory of its driver's, which takes it back when the camera is lost.
-            frames = video.converted(pictures, None if video.is_live else self.scale)
+            convert = partial(video.converted, scale=None if video.is_live else self.scale)
+            if self._has_many_cores and not video.is_live:
+                frames = in_threads(convert, pictures, _CONVERTERS, _CONVERTED_TOGETHER)
+            else:
+                frames = convert(pictures)
             yield engine.ahead("conversion to RGB", frames, room, lambda frame: frame.nbytes)
         finally:
             # A file must not be closed while it is read; to wait for a live source ends only when that is closed.
@@ -197,8 +208,20 @@ class PoseStages:
         networks. video: whose frames they are, from its start, where boxes come from a folder. is_live: do not
         wait for a full batch. What goes wrong on the way is raised after the last frame before it.
         """
-        found = self._found(mark_cuts(frames), *self.finder(rate, video, is_live), engine)
-        return fill_gaps(self._tracked(found, Tracker(rate)), _LONGEST_GAP)
+        marked = mark_cuts(frames)
+        if self._has_many_cores and not is_live:
+            room = _MOST_WAITING[kind_of(self.device)] / 4
+            marked = engine.ahead("scene cuts", marked, room, lambda one: one[0].nbytes)
+        found = self._found(marked, *self.finder(rate, video, is_live), engine)
+        return fill_gaps(self.follow(found, rate, engine, is_live=is_live), _LONGEST_GAP)
+
+    def follow(
+        self, found_in: Iterable[Found], rate: float, engine: Engine, *, is_live: bool = False
+    ) -> Iterator[Tracked]:
+        """The frames, black, with the ids of the people found in them; see `track`."""
+        if self._follows_elsewhere and not is_live:
+            return follow_elsewhere(found_in, rate, engine, self._tracker_process)
+        return follow(found_in, Tracker(rate))
 
     def finder(self, rate: float, video: str | Path, is_live: bool) -> tuple[Run, int, int]:
         """What finds the people in marked frames, called in their order; how many are worth a call; and of how many
@@ -213,7 +236,7 @@ class PoseStages:
 
     def _found(
         self, marked: Iterable[MarkedFrame], find: Run, most: int, multiple: int, engine: Engine
-    ) -> Iterator[tuple[Frame, bool, Detections]]:
+    ) -> Iterator[Found]:
         """The same with the people in it; networks have a batch to do while the one before is looked at."""
         in_flight: deque[tuple[list[MarkedFrame], Future]] = deque()
         failure = Failure()
@@ -239,12 +262,21 @@ class PoseStages:
         frames = [frame for frame, _ in marked]
         return self.pose(frames, detector(frames))
 
-    def _tracked(self, found_in: Iterable[tuple[Frame, bool, Detections]], tracker: Tracker) -> Iterator[Tracked]:
-        for frame, new_scene, found in found_in:
-            if new_scene or frame.after_gap:
-                tracker.restart()
-            ids = tracker.update(found.boxes, found.scores, frame.seen, frame.size) if found.ids is None else found.ids
-            yield frame.blank(), ids, found
+    @cached_property
+    def _has_many_cores(self) -> bool:
+        """Whether this process has cores to spare but, feeding a GPU, no time to lose."""
+        import torch
+
+        return kind_of(self.device) == "cuda" and torch.get_num_threads() >= _MANY_CORES
+
+    @property
+    def _follows_elsewhere(self) -> bool:
+        """Whether people are followed in a process of its own: where nobody can know their ids."""
+        return self._has_many_cores and self.boxes is None and isinstance(self._detector, Path)
+
+    @cached_property
+    def _tracker_process(self) -> TrackerProcess:
+        return TrackerProcess()
 
 
 def _batches(marked: Iterable[MarkedFrame], most: int, multiple: int, most_bytes: float) -> Iterator[list[MarkedFrame]]:
@@ -260,7 +292,7 @@ def _batches(marked: Iterable[MarkedFrame], most: int, multiple: int, most_bytes
         yield batch
 
 
-def _answered(batch: list[MarkedFrame], future: Future, engine: Engine) -> Iterator[tuple[Frame, bool, Detections]]:
+def _answered(batch: list[MarkedFrame], future: Future, engine: Engine) -> Iterator[Found]:
     for (frame, new_scene), found in zip(batch, engine.result(future), strict=True):
         yield frame, new_scene, found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import av
@@ -11,30 +11,42 @@ from av.video.reformatter import VideoReformatter
 
 from .letterbox import GREY
 
-# Formats of which each plane is a picture of its own, with the type of its pixels: of nearly all videos there are.
-_PLANAR = {"yuv420p": "u1", "yuvj420p": "u1", "yuv420p10le": "<u2"}
+# Formats of which each plane is a picture of its own, of nearly all videos there are, and those that GPUs decode to:
+# the type of their numbers, and how many of them a pixel of colour has in its plane.
+_PLANAR = {
+    "yuv420p": ("u1", 1),
+    "yuvj420p": ("u1", 1),
+    "yuv420p10le": ("<u2", 1),
+    "nv12": ("u1", 2),
+    "p010le": ("<u2", 2),
+}
+
+
+class _Reformatters(local):
+    """Of each thread: one for all pictures of a size, since each of its own would be set up anew."""
+
+    def __init__(self) -> None:
+        self.whole, self.small = VideoReformatter(), VideoReformatter()
 
 
 class RgbConverter:
-    """Turns decoded pictures into arrays (H, W, 3) uint8 RGB, upright: as the stream's display matrix says.
-
-    errors: how many could not be converted. One thread may scale while others convert.
+    """Turns decoded pictures into arrays (H, W, 3) uint8 RGB, upright: as the stream's display matrix says. Threads may
+    share it. errors: how many could not be converted.
     """
 
     def __init__(self) -> None:
-        # One for all pictures: each of its own would be set up anew.
-        self._whole, self._small = VideoReformatter(), VideoReformatter()
-        self._alone = Lock()
+        self._own = _Reformatters()
+        self._counting = Lock()
         self.errors = 0
 
     def __call__(self, picture: av.VideoFrame) -> np.ndarray | None:
         """The whole picture, of any pixel format; None if it is damaged."""
-        with self._alone:
-            try:
-                return _converted(picture, self._whole, quarter_turns(picture))
-            except (av.FFmpegError, ValueError):
+        try:
+            return _converted(picture, self._own.whole, quarter_turns(picture))
+        except (av.FFmpegError, ValueError):
+            with self._counting:
                 self.errors += 1
-                return None
+            return None
 
     def scaled(self, picture: av.VideoFrame, size: tuple[int, int]) -> np.ndarray | None:
         """The picture at (H, W), upright, for half of the work or less: much as `cv2.resize` of the whole one would be,
@@ -44,18 +56,19 @@ class RgbConverter:
 
         turns = quarter_turns(picture)
         height, width = size[::-1] if turns % 2 else size
-        pixels = _PLANAR.get(picture.format.name)
-        if pixels is None or height >= picture.height or width >= picture.width:
+        stored = _PLANAR.get(picture.format.name)
+        if stored is None or height >= picture.height or width >= picture.width:
             return None
         if any(plane.line_size < 0 for plane in picture.planes):  # from the bottom up
             return None
         small = av.VideoFrame(width, height, picture.format.name)
         small.colorspace, small.color_range = picture.colorspace, picture.color_range
         try:
-            for source, target in zip(picture.planes, small.planes, strict=True):
-                into = _pixels(target, pixels)
-                into[:] = cv2.resize(_pixels(source, pixels), into.shape[::-1])
-            return _converted(small, self._small, turns)
+            for number, (source, target) in enumerate(zip(picture.planes, small.planes, strict=True)):
+                kind, values = stored[0], stored[1] if number else 1
+                into = _pixels(target, kind, values)
+                into[:] = cv2.resize(_pixels(source, kind, values), into.shape[1::-1])
+            return _converted(small, self._own.small, turns)
         except (av.FFmpegError, ValueError, cv2.error):
             return None
 
@@ -87,6 +100,8 @@ def _converted(picture: av.VideoFrame, reformatter: VideoReformatter, turns: int
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def _pixels(plane: Any, kind: str) -> np.ndarray:
-    """A view of a plane's pixels, (H, W), without what lies beyond the end of each row. kind: NumPy's name of each."""
-    return np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width]
+def _pixels(plane: Any, kind: str, values: int) -> np.ndarray:
+    """A view of a plane's pixels without what lies beyond the end of each row: (H, W), or (H, W, values) of more than
+    one each. kind: NumPy's name of their type."""
+    rows = np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : values * plane.width]
+    return rows if values == 1 else rows.reshape(plane.height, plane.width, values)

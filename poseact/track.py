@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 
 from .detect import Detections
+from .gaps import Tracked
 from .poses import PoseSequence
 from .reunion import Reunion
 from .skeleton import Layout
+from .video import Frame
 from .yolo import import_tracker
 
 # Chosen on rendered people who cross, at 25 and 8 frames a second (tests/benchmarks/tracking.py).
@@ -41,6 +45,30 @@ _MIDDLE = (0.25, 0.75)
 _STEPS = (12, 4, 4)
 
 
+# A frame, whether a new scene begins with it, and everybody found in it.
+Found = tuple[Frame, bool, Detections]
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """All that a tracker wants to know of a frame. boxes: (P, 4) float32 xyxy in a picture of `size` (H, W); scores:
+    (P,) float32; seen: what `appearances` tells of them; new_scene: whether nobody can be who was in the frame before.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    seen: np.ndarray
+    size: tuple[int, int]
+    new_scene: bool = False
+
+    @classmethod
+    def of(cls, frame: Frame, new_scene: bool, found: Detections) -> Sighting:
+        """Of the people found in a frame, which may be scaled."""
+        image, size = frame.seen, frame.size
+        boxes = found.boxes * np.tile(np.divide(image.shape[:2], size)[::-1], 2)
+        return cls(found.boxes, found.scores, appearances(image, boxes), size, new_scene or frame.after_gap)
+
+
 class Tracker:
     """Gives each box of a frame the id of its person, by where they move and what they wear.
 
@@ -60,22 +88,26 @@ class Tracker:
         self._reunion = Reunion(self._rate, self._patience)
         self._before = self._last_id
 
-    def update(
-        self, boxes: np.ndarray, scores: np.ndarray, image: np.ndarray, size: tuple[int, int] | None = None
-    ) -> np.ndarray:
-        """boxes: (P, 4) float32 xyxy; scores: (P,); image: (H, W, 3) uint8 RGB, which may be scaled; size: (H, W) of
-        the picture that the boxes are in, None: the image's own. Returns (P,) int64 ids from 1; -1 for a box that
-        belongs to nobody (too weak, or a second one of somebody)."""
-        shown = image.shape[:2]
-        size = size or shown
-        seen = appearances(image, boxes * np.tile(np.divide(shown, size)[::-1], 2))
+    def update(self, sighting: Sighting) -> np.ndarray:
+        """Of the next frame: (P,) int64 ids from 1; -1 for a box that belongs to nobody (too weak, or a second one of
+        somebody)."""
+        if sighting.new_scene:
+            self.restart()
+        boxes, scores, seen = sighting.boxes, sighting.scores, sighting.seen
         rows = np.column_stack([boxes, scores, np.zeros(len(scores))]).astype(np.float32)
-        tracked = self._tracker.update(self._boxes_class(rows, size), feats=seen).reshape(-1, 8)
+        tracked = self._tracker.update(self._boxes_class(rows, sighting.size), feats=seen).reshape(-1, 8)
         which, found = tracked[:, -1].astype(int), tracked[:, 4].astype(np.int64) + self._before
         ids = np.full(len(boxes), -1, dtype=np.int64)
         ids[which] = self._reunion.rename(found, boxes[which], seen[which])
         self._last_id = max([self._last_id, *found.tolist()])
         return ids
+
+
+def follow(found_in: Iterable[Found], tracker: Tracker) -> Iterator[Tracked]:
+    """The frames of a video, black, with the ids of the people found in them, by the tracker where none are given."""
+    for frame, new_scene, found in found_in:
+        ids = tracker.update(Sighting.of(frame, new_scene, found)) if found.ids is None else found.ids
+        yield frame.blank(), ids, found
 
 
 def appearances(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -41,11 +42,11 @@ class CudaNetwork:
         self._steps_for = lru_cache(_MOST_SHAPES)(self._make_steps)
 
     def __call__(self, pictures: list[np.ndarray], boxes: list[Letterbox]) -> list[Tensor]:
-        """What is seen in pictures (H, W, 3) uint8 RGB, each fitted into its input: for each (P, 5 + K·values) float32
-        on the CPU, in pixels of the input, as `decode` gives it."""
+        """What is seen in pictures (H, W, 3) uint8 RGB, which may be scaled, each fitted into its input: for each
+        (P, 5 + K·values) float32 on the CPU, in pixels of the input, as `decode` gives it."""
         alike: dict[Letterbox, list[int]] = defaultdict(list)
-        for index, box in enumerate(boxes):
-            alike[box].append(index)
+        for index, (picture, box) in enumerate(zip(pictures, boxes, strict=True)):
+            alike[replace(box, picture=picture.shape[:2])].append(index)
         seen: dict[int, Tensor] = {}
         for box, indices in alike.items():
             seen |= zip(indices, self._see([pictures[i] for i in indices], box), strict=True)

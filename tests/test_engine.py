@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poseact.engine import Engine
+from poseact.engine import Engine, in_threads
 from poseact.errors import StalledError
 from poseact.watch import Watch
 
@@ -37,6 +37,51 @@ def test_stages_change_nothing_and_lose_nothing(items, room, most):
         futures = [engine.submit("networks", "doubling", doubled, [item], most) for item in ahead]
         assert [engine.result(future) for future in futures] == [[2 * item] for item in items]
     assert not threads_of_poseact()
+
+
+@given(st.lists(st.integers(), max_size=40), st.integers(1, 4), st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_threads_change_nothing_and_lose_nothing(items, threads, together):
+    def evens(numbers):
+        return (number for number in numbers if number % 2 == 0)
+
+    assert list(in_threads(evens, items, threads, together)) == [number for number in items if number % 2 == 0]
+
+
+def test_threads_work_at_the_same_time_but_not_further_ahead_than_they_are():
+    taken, meeting = [], threading.Barrier(3)
+
+    def make(numbers):
+        meeting.wait(5)  # none of them gets on without the others
+        return numbers
+
+    made = in_threads(make, (taken.append(n) or n for n in range(9)), 3, 1)
+    assert next(made) == 0
+    assert taken == [0, 1, 2, 3]
+    meeting.abort()
+    made.close()
+    assert not threads_of_poseact()
+
+
+@pytest.mark.parametrize("together", [1, 3])
+@pytest.mark.parametrize("where", ["items", "threads"])
+def test_what_goes_wrong_in_threads_comes_after_what_came_before(where, together):
+    def items():
+        yield from range(5)
+        if where == "items":
+            raise OSError("the disk is gone")
+        yield from range(5, 9)
+
+    def make(numbers):
+        for number in numbers:
+            if number == 5:
+                raise OSError("the disk is gone")
+            yield number
+
+    made = in_threads(make, items(), 2, together)
+    assert [next(made) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(made)
 
 
 def test_a_stage_works_ahead_but_not_further_than_there_is_room():

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poseact.decoding import Picture
+from poseact.detect import Detections
 from poseact.engine import Engine
 from poseact.extract import PoseStages, extract_poses
 from poseact.letterbox import fit
 from poseact.rgb import RgbConverter, Unconverted
-from poseact.track import Tracker, appearances
-from poseact.video import Video
+from poseact.track import Sighting, Tracker, appearances
+from poseact.video import Frame, Video
 from poseact.yolo import scaled_size
 
 BT709 = 1
@@ -50,7 +51,7 @@ def decoded(image, pix_fmt="yuv420p", colorspace=None):
 
 
 @pytest.mark.parametrize("colorspace", [None, BT709])
-@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p", "yuv420p10le"])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p", "yuv420p10le", "nv12", "p010le"])
 def test_scaled_first_is_scaled_afterwards(pix_fmt, colorspace):
     picture, convert = decoded(smooth(720, 1280), pix_fmt, colorspace), RgbConverter()
     scaled = convert.scaled(picture, (360, 640))
@@ -68,9 +69,13 @@ def test_the_colours_depend_on_what_the_video_says_of_them():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.tuples(st.integers(130, 400), st.integers(130, 400)), st.tuples(st.integers(60, 129), st.integers(60, 129)))
-def test_sides_may_be_odd(size, smaller):
-    picture, convert = decoded(smooth(*size)), RgbConverter()
+@given(
+    st.tuples(st.integers(130, 400), st.integers(130, 400)),
+    st.tuples(st.integers(60, 129), st.integers(60, 129)),
+    st.sampled_from(["yuv420p", "nv12"]),
+)
+def test_sides_may_be_odd(size, smaller, pix_fmt):
+    picture, convert = decoded(smooth(*size), pix_fmt), RgbConverter()
     scaled = convert.scaled(picture, smaller)
     assert scaled.shape == (*smaller, 3)
     assert np.abs(scaled.astype(int) - cv2.resize(convert(picture), smaller[::-1])).mean() < 4
@@ -125,7 +130,7 @@ def test_a_picture_that_turns_out_to_be_damaged_is_grey():
             raise ValueError("no such plane")
 
     convert, picture = RgbConverter(), decoded(smooth(48, 64))
-    convert._whole = convert._small = Broken()
+    convert._own.whole = convert._own.small = Broken()
     assert convert.scaled(picture, (24, 32)) is None
     assert convert.errors == 0
     assert convert(picture) is None
@@ -161,17 +166,26 @@ def test_what_people_wear_is_looked_up_where_they_are_in_a_scaled_picture(monkey
     image = smooth(720, 1280)
     squeezed = cv2.resize(image, (640, 240))
     boxes = np.array([[100, 240, 300, 690], [800, 90, 1000, 600]], np.float32)
-    tracker = Tracker(25.0)
-    boxes_class, sizes = tracker._boxes_class, []
-    monkeypatch.setattr(tracker, "_boxes_class", lambda rows, size: sizes.append(size) or boxes_class(rows, size))
-    for shown in ((image,), (squeezed, (720, 1280))):
-        assert tracker.update(boxes, np.full(2, 0.9, np.float32), *shown).tolist() == [1, 2]
-    assert sizes == [(720, 1280)] * 2
+    found = Detections(boxes, np.full(2, 0.9, np.float32))
+    sightings = [Sighting.of(Frame(image, 0, 0.0, scaled=scaled), False, found) for scaled in (None, squeezed)]
+    for sighting in sightings:
+        assert sighting.size == (720, 1280)
+        assert np.array_equal(sighting.boxes, boxes)
     (_, whole), (seen, placed) = asked
     assert np.array_equal(whole, boxes)
     assert seen is squeezed
     assert placed == pytest.approx(boxes * [1 / 2, 1 / 3, 1 / 2, 1 / 3])
-    assert np.abs(appearances(image, boxes) - appearances(squeezed, placed)).max() < 0.2
+    assert np.abs(sightings[0].seen - sightings[1].seen).max() < 0.2
+
+
+def test_a_tracker_is_told_how_large_the_picture_is(monkeypatch):
+    tracker = Tracker(25.0)
+    boxes_class, sizes = tracker._boxes_class, []
+    monkeypatch.setattr(tracker, "_boxes_class", lambda rows, size: sizes.append(size) or boxes_class(rows, size))
+    boxes, scores = np.array([[100, 240, 300, 690]], np.float32), np.full(1, 0.9, np.float32)
+    seen = appearances(smooth(720, 1280), boxes)
+    assert tracker.update(Sighting(boxes, scores, seen, (720, 1280))).tolist() == [1]
+    assert sizes == [(720, 1280)]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +196,8 @@ def test_what_people_wear_is_looked_up_where_they_are_in_a_scaled_picture(monkey
         ({"crops": "always"}, False),
         ({"detector": lambda frames: []}, False),
         ({"boxes": "boxes.csv"}, False),
-        ({"device": "cuda"}, False),
+        ({"device": "cuda"}, True),
+        ({"device": "mps"}, False),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -241,13 +256,13 @@ def test_the_tracker_is_told_how_large_the_picture_is(near_and_far, monkeypatch)
     told = set()
     update = Tracker.update
 
-    def recorded(self, boxes, scores, image, size):
-        told.add((image.shape, size))
-        return update(self, boxes, scores, image, size)
+    def recorded(self, sighting):
+        told.add(sighting.size)
+        return update(self, sighting)
 
     monkeypatch.setattr(Tracker, "update", recorded)
     extract_poses(near_and_far, PoseStages(device="cpu"))
-    assert told == {((360, 640, 3), (1080, 1920))}
+    assert told == {(1080, 1920)}
 
 
 def test_of_a_frame_with_many_small_people_the_whole_picture_is_made_once(near_and_far, asked, monkeypatch):

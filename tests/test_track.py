@@ -6,7 +6,8 @@ import pytest
 from poseact.detect import Detections
 from poseact.poses import PoseSequence
 from poseact.skeleton import BODY13
-from poseact.track import TrackedPoses, Tracker, appearances, presence, prominence
+from poseact.track import Sighting, TrackedPoses, Tracker, appearances, presence, prominence
+from poseact.video import Frame
 
 SIZE = (480, 640)
 GREY = np.full((*SIZE, 3), 128, np.uint8)
@@ -26,13 +27,17 @@ def room(*people):
     return picture
 
 
+def sighting(boxes, scores, image=GREY, new_scene=False):
+    return Sighting.of(Frame(image, 0, 0.0), new_scene, Detections(boxes, np.array(scores, np.float32)))
+
+
 def follow_dressed(frames, rate=10.0, patience=1.0):
     """The ids of each frame; a frame is a list of (box, colour)."""
     tracker = Tracker(rate, patience)
     ids = []
     for people in frames:
         boxes = np.array([box for box, _ in people], np.float32).reshape(-1, 4)
-        ids.append(tracker.update(boxes, np.full(len(people), 0.9, np.float32), room(*people)).tolist())
+        ids.append(tracker.update(sighting(boxes, [0.9] * len(people), room(*people))).tolist())
     return ids
 
 
@@ -43,7 +48,7 @@ def follow(frames, rate=10.0, patience=1.0):
     for frame in frames:
         rows = [row if isinstance(row, tuple) else (row, 0.9) for row in frame]
         boxes = np.array([box for box, _ in rows], np.float32).reshape(-1, 4)
-        ids.append(tracker.update(boxes, np.array([score for _, score in rows], np.float32), GREY).tolist())
+        ids.append(tracker.update(sighting(boxes, [score for _, score in rows])).tolist())
     return ids
 
 
@@ -101,13 +106,17 @@ def test_somebody_whom_the_light_changes_keeps_the_id():
     assert follow_dressed([[(ANNE, RED)]] * 5 + [[(ANNE, BLUE)]] * 5) == [[1]] * 10
 
 
-def test_after_a_restart_everybody_is_new():
+def test_in_a_new_scene_everybody_is_new():
     tracker = Tracker(10)
-    boxes, scores = np.array([ANNE, BOB], np.float32), np.array([0.9, 0.9], np.float32)
-    before = tracker.update(boxes, scores, GREY).tolist()
-    tracker.restart()
-    assert before == [1, 2]
-    assert tracker.update(boxes, scores, GREY).tolist() == [3, 4]
+    boxes, scores = np.array([ANNE, BOB], np.float32), [0.9, 0.9]
+    assert tracker.update(sighting(boxes, scores)).tolist() == [1, 2]
+    assert tracker.update(sighting(boxes, scores, new_scene=True)).tolist() == [3, 4]
+
+
+def test_a_live_source_that_was_away_makes_everybody_new():
+    frame = Frame(GREY, 0, 0.0, after_gap=True)
+    nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    assert Sighting.of(frame, False, nobody).new_scene
 
 
 def test_appearances_by_hand():
@@ -145,11 +154,11 @@ def test_frames_of_nobody():
 def test_a_new_tracker_counts_from_one_and_does_not_disturb_the_others():
     first = Tracker(10)
     boxes = np.array([ANNE], np.float32)
-    assert first.update(boxes, np.array([0.9], np.float32), GREY).tolist() == [1]
+    assert first.update(sighting(boxes, [0.9])).tolist() == [1]
     assert follow([[ANNE, BOB]]) == [[1, 2]]
-    both, scores = np.array([ANNE, BOB], np.float32), np.array([0.9, 0.9], np.float32)
-    first.update(both, scores, GREY)
-    assert first.update(both, scores, GREY).tolist() == [1, 2]
+    both = sighting(np.array([ANNE, BOB], np.float32), [0.9, 0.9])
+    first.update(both)
+    assert first.update(both).tolist() == [1, 2]
 
 
 def found(*values):

@@ -6,9 +6,9 @@ Prints one JSON object: for each stage the frames (of the classifier: clips) a s
 processor seconds that it would need for the whole video, and `together`, what the chain really needs. What counts are
 the frames that the chain looks at for people, however many more are decoded.
 
-decoding: from the file to RGB pictures. poses: detection and keypoints of pictures in memory, in batches as the chain
-makes them. tracking: cuts and tracks, on pictures and poses in memory. labels: volumes and classifiers, on poses in
-memory.
+decoding: from the file to RGB pictures, in the chain's two threads. poses: detection and keypoints of pictures in
+memory, in batches as the chain makes them. tracking: cuts and tracks, on pictures and poses in memory. labels: volumes
+and classifiers, on poses in memory.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ import typer
 from poseact.cli import keep_freed_memory
 from poseact.cuts import mark_cuts
 from poseact.detect import Detections
+from poseact.engine import Engine
 from poseact.extract import PoseStages
 from poseact.gaps import Tracked, fill_gaps
 from poseact.options import Options
 from poseact.pipeline import Pipeline
 from poseact.poses import PoseSequence
 from poseact.skeleton import COCO17
-from poseact.track import TrackedPoses, Tracker
+from poseact.track import TrackedPoses
 from poseact.video import Frame, Video
 from poseact.zoo import DEFAULT_CLASSIFIER, FAST_CLASSIFIER
 
@@ -77,25 +78,21 @@ class Chain:
         self._poses = self._whole_sequence()
 
     def _wanted(self) -> Iterator[Frame]:
-        with Video(self.path) as video:
-            yield from video.converted(video.pictures(wanted=self._times.__contains__), self.pipeline.stages.scale)
+        decoded, wanted = self.pipeline.stages.decoded, self._times.__contains__
+        with Video(self.path) as video, Engine() as engine, decoded(video, engine, wanted=wanted) as frames:
+            yield from frames
 
-    def _tracking(self, frames: Iterable[Frame]) -> Iterator[Tracked]:
-        return fill_gaps(self._tracked(frames), _LONGEST_GAP)
-
-    def _tracked(self, frames: Iterable[Frame]) -> Iterator[Tracked]:
-        tracker = Tracker(self._rate)
-        for frame, new_scene in mark_cuts(frames):
-            if new_scene:
-                tracker.restart()
-            found = self._looked.found[frame.time]
-            yield frame.blank(), tracker.update(found.boxes, found.scores, frame.seen, frame.size), found
+    def _tracking(self, frames: Iterable[Frame], engine: Engine) -> Iterator[Tracked]:
+        found = ((frame, new_scene, self._looked.found[frame.time]) for frame, new_scene in mark_cuts(frames))
+        return fill_gaps(self.pipeline.stages.follow(found, self._rate, engine), _LONGEST_GAP)
 
     def _whole_sequence(self) -> PoseSequence:
         poses = TrackedPoses(COCO17, self._kept[0].size)
         nothing = self._kept[0].blank().image
-        for frame, ids, found in self._tracking(Frame(nothing, index, at) for index, at in enumerate(self._times)):
-            poses.add(frame.time, ids, found)
+        frames = (Frame(nothing, index, at) for index, at in enumerate(self._times))
+        with Engine() as engine:
+            for frame, ids, found in self._tracking(frames, engine):
+                poses.add(frame.time, ids, found)
         with Video(self.path) as video:
             return poses.sequence(0.0, video.announced_end or max(self._times))
 
@@ -113,7 +110,8 @@ class Chain:
         return len(self._kept)
 
     def tracking(self) -> int:
-        return sum(1 for _ in self._tracking(self._kept))
+        with Engine() as engine:
+            return sum(1 for _ in self._tracking(self._kept, engine))
 
     def labelling(self) -> int:
         return sum(1 for _ in self.pipeline.label_poses(self._poses, "poses"))

@@ -1,0 +1,168 @@
+"""Trackers in a process of their own say what they would say here; it ends with whoever started it, or is told dead."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+from draw_actions import Scene, act, render, write_video
+
+from poseact.detect import Detections
+from poseact.engine import Engine
+from poseact.errors import InputError, StalledError
+from poseact.extract import PoseStages, extract_poses
+from poseact.track import Tracker, follow
+from poseact.track_process import TrackerProcess, follow_elsewhere
+from poseact.video import Frame
+
+GREY = np.full((240, 320, 3), 128, np.uint8)
+RATE = 25.0
+
+
+def walkers(frames, cut=None):
+    """Two people who cross, as they are found in each frame; at `cut` a new scene begins."""
+    for index in range(frames):
+        boxes = np.array([[20 + 6 * index, 50, 60 + 6 * index, 200], [260 - 6 * index, 50, 300 - 6 * index, 200]])
+        found = Detections(boxes.astype(np.float32), np.full(2, 0.9, np.float32))
+        yield Frame(GREY, index, index / RATE), index == cut, found
+
+
+@pytest.fixture(scope="module")
+def process():
+    """One for all tests that leave it alive: it takes seconds to start."""
+    return TrackerProcess()
+
+
+def ids_of(tracked):
+    return [ids.tolist() for _, ids, _ in tracked]
+
+
+@pytest.mark.parametrize("frames", [0, 1, 16, 33, 50])
+def test_people_have_the_ids_that_they_have_here(process, frames):
+    here = ids_of(follow(walkers(frames, cut=20), Tracker(RATE)))
+    with Engine() as engine:
+        tracked = list(follow_elsewhere(walkers(frames, cut=20), RATE, engine, process))
+    assert ids_of(tracked) == here
+    assert [frame.index for frame, _, _ in tracked] == list(range(frames))
+    assert not any(frame.image.any() for frame, _, _ in tracked)
+
+
+def test_videos_do_not_disturb_each_other(process):
+    with Engine() as engine:
+        one, other = (follow_elsewhere(walkers(40), RATE, engine, process) for _ in range(2))
+        both = [ids_of(pair) for pair in zip(one, other, strict=True)]
+    assert both == [[ids] * 2 for ids in ids_of(follow(walkers(40), Tracker(RATE)))]
+
+
+def test_what_goes_wrong_before_comes_after_the_last_good_frame(process):
+    def broken():
+        yield from walkers(5)
+        raise InputError("the disk is gone")
+
+    with Engine() as engine:
+        tracked = follow_elsewhere(broken(), RATE, engine, process)
+        assert [next(tracked)[0].index for _ in range(5)] == [0, 1, 2, 3, 4]
+        with pytest.raises(InputError, match="the disk is gone"):
+            next(tracked)
+
+
+def test_what_goes_wrong_there_is_raised_here(process):
+    with process.tracker(RATE) as update, pytest.raises(AttributeError):
+        update(["no sighting"])
+    with Engine() as engine:
+        assert len(list(follow_elsewhere(walkers(3), RATE, engine, process))) == 3
+
+
+def test_a_process_that_was_killed_is_told_and_another_takes_its_place():
+    process = TrackerProcess()
+    with Engine() as engine:
+        tracked = follow_elsewhere(walkers(200), RATE, engine, process)
+        next(tracked)
+        process._process.kill()
+        with pytest.raises(StalledError, match=r"ended \(signal 9\)"):
+            list(tracked)
+        assert len(list(follow_elsewhere(walkers(3), RATE, engine, process))) == 3
+
+
+def test_a_process_that_hangs_is_given_up():
+    process = TrackerProcess()
+    with Engine(patience=0.5) as engine:
+        tracked = follow_elsewhere(walkers(200), RATE, engine, process)
+        with process.tracker(RATE) as update:
+            update([])  # it has started
+        os.kill(process._process.pid, signal.SIGSTOP)
+        with pytest.raises(StalledError, match="following people"):
+            list(tracked)
+    os.kill(process._process.pid, signal.SIGCONT)
+
+
+def test_it_ends_when_nobody_needs_it():
+    process = TrackerProcess()
+    with process.tracker(RATE):
+        child = psutil.Process(process._process.pid)
+    del process
+    gc.collect()
+    assert not child.is_running()
+
+
+def test_it_ends_when_who_started_it_is_killed():
+    """Whom nobody can ask to clean up."""
+    program = (
+        "import os, signal\n"
+        "from poseact.track_process import TrackerProcess\n"
+        "process = TrackerProcess()\n"
+        "with process.tracker(25.0) as update:\n"
+        "    update([])\n"
+        "    print(process._process.pid, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    pid = int(done.stdout)
+    end = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "chosen", "elsewhere"),
+    [
+        ("cuda:0", 16, {}, True),
+        ("cuda:0", 4, {}, False),
+        ("cpu", 16, {}, False),
+        ("cuda:0", 16, {"boxes": "boxes.csv"}, False),
+        ("cuda:0", 16, {"detector": lambda frames: []}, False),
+    ],
+    ids=["large GPU machine", "few cores", "CPU", "ids may be given", "somebody's own detector"],
+)
+def test_where_people_are_followed(monkeypatch, device, cores, chosen, elsewhere):
+    monkeypatch.setattr("poseact.extract.choose_device", lambda device: device)
+    monkeypatch.setattr("torch.get_num_threads", lambda: cores)
+    started = []
+    monkeypatch.setattr("poseact.extract.follow_elsewhere", lambda *asked: started.append(asked) or iter(()))
+    stages = PoseStages(device=device, **chosen)
+    with Engine() as engine:
+        list(stages.follow(walkers(2), RATE, engine))
+        assert bool(started) == elsewhere
+        list(stages.follow(walkers(2), RATE, engine, is_live=True))
+    assert len(started) == elsewhere
+
+
+def test_a_chain_for_many_cores_finds_what_any_other_does(tmp_path, monkeypatch):
+    """With converters, the thread that looks for cuts and the process."""
+    actors = act("squat", x=0.3, height=0.7), act("jumping_jacks", x=0.75, height=0.6)
+    video = tmp_path / "v.mp4"
+    write_video(video, render(Scene(actors), 2.0, 15, (720, 1280)), 15)
+    any_other = extract_poses(video, PoseStages(device="cpu", search="whole"), subjects="all")
+    monkeypatch.setattr(PoseStages, "_has_many_cores", True)
+    for_many = extract_poses(video, PoseStages(device="cpu", search="whole"), subjects="all")
+    assert len(for_many.times) == 30
+    assert len(any_other.track_ids) == 2
+    assert for_many.track_ids.tolist() == any_other.track_ids.tolist()
+    for part in ("times", "keypoints", "scores", "boxes"):
+        assert np.array_equal(getattr(for_many, part), getattr(any_other, part))
