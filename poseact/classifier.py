@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .bundle import BundleInfo, load_bundle, no_jit_warnings
+from .cuda_graphs import CudaGraphs
 from .errors import ModelError, UsageError
 from .heatmaps import VolumeRule, heatmap_volume
 from .nets.freeze import Precision, choose_dtype, freeze
@@ -20,6 +22,8 @@ from .skeleton import LAYOUTS, Layout, conversion, mirrored_limbs
 
 # A clip for the pipeline: the subjects' poses, and its start and end in seconds.
 Clip = tuple[PoseSequence, float, float]
+# Clips that go through the networks of a GPU together: each number of them costs a graph.
+_ON_A_GPU = (1, 8)
 # All that a volume depends on beside the poses: rule, limbs (none: joints), and what numbers it is of.
 Drawing = tuple[VolumeRule, tuple[tuple[int, int], ...], torch.dtype]
 
@@ -51,20 +55,32 @@ class ClipClassifier(ABC):
         """
         found = np.empty((len(clips), len(self.info.labels)), np.float32)
         for rows in self._together(clips):
-            sampled = [self._sampled(*clips[row]) for row in rows]
-            keypoints, scores, sizes = (torch.cat(parts).to(self.device) for parts in zip(*sampled, strict=True))
-            found[rows] = self.classify(keypoints, scores, sizes).cpu().numpy()
+            sampled = [self._sampled(*clips[row]) for row in self._filled_up(rows)]
+            arguments = (torch.cat(parts) for parts in zip(*sampled, strict=True))
+            found[rows] = self._graphs(*arguments).cpu().numpy()[: len(rows)]
         return found
 
+    @cached_property
+    def _graphs(self) -> CudaGraphs:
+        return CudaGraphs(self.classify, self.device)
+
     def _together(self, clips: Sequence[Clip]) -> list[list[int]]:
-        """Which clips go through the network together: those of as many people; on a CPU, where that is no faster and
-        takes memory, none."""
+        """Which clips go through the network together: on a GPU some of as many people; on a CPU, where that is no
+        faster and takes memory, none."""
         if self.device.type == "cpu":
             return [[row] for row in range(len(clips))]
         rows_of: dict[int, list[int]] = {}
         for row, (poses, _, _) in enumerate(clips):
             rows_of.setdefault(len(poses.track_ids), []).append(row)
-        return list(rows_of.values())
+        most = _ON_A_GPU[-1]
+        return [rows[first : first + most] for rows in rows_of.values() for first in range(0, len(rows), most)]
+
+    def _filled_up(self, rows: list[int]) -> list[int]:
+        """As many as there is a graph for, the last one repeatedly."""
+        if self.device.type != "cuda":
+            return rows
+        size = next(size for size in _ON_A_GPU if size >= len(rows))
+        return rows + rows[-1:] * (size - len(rows))
 
     def _sampled(self, poses: PoseSequence, start: float, end: float) -> tuple[Tensor, Tensor, Tensor]:
         """One clip's keypoints, scores and image size, for `classify`; not yet on its device."""
@@ -180,7 +196,8 @@ class Ensemble(ClipClassifier):
         for row, classifier in enumerate(classifiers):
             drawn_alike.setdefault(classifier.drawn_as, []).append(row)
         self._drawn_alike = list(drawn_alike.values())
-        self._orders = [[c.info.labels.index(label) for label in first.info.labels] for c in classifiers]
+        orders = [[c.info.labels.index(label) for label in first.info.labels] for c in classifiers]
+        self._orders = torch.tensor(orders, device=self.device)
 
     @torch.inference_mode()
     def classify(self, keypoints: Tensor, scores: Tensor, image_size: Tensor, mirror: bool = False) -> Tensor:

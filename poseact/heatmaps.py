@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -87,8 +87,13 @@ def crop_boxes(keypoints: Tensor, scores: Tensor, image_size: Tensor, rule: Volu
 def to_volume_pixels(keypoints: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Map keypoints from pixels of the frame to pixels of a volume that shows `boxes` (N, 4) xyxy."""
     low, high = boxes[:, None, None, None, :2], boxes[:, None, None, None, 2:]
-    width_height = torch.tensor([size[1], size[0]], dtype=keypoints.dtype, device=keypoints.device)
-    return (keypoints - low) * (width_height / (high - low))
+    return (keypoints - low) * (_width_height(size, keypoints.dtype, keypoints.device) / (high - low))
+
+
+# Constants of the same kind are kept for good, since CUDA graphs know where they lie.
+@cache
+def _width_height(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor([size[1], size[0]], dtype=dtype, device=device)
 
 
 def heatmap_volume(
@@ -162,7 +167,7 @@ class _Grid(NamedTuple):
     strides: Tensor
 
 
-@lru_cache(maxsize=8)
+@cache
 def _grid(frames: int, drawn: int, people: int, size: tuple[int, int], channels: int, device: torch.device) -> _Grid:
     """The grid of a volume (frames, H, W, channels) for each frame, heatmap and person, in this order."""
     frame = math.prod(size) * channels
@@ -215,14 +220,14 @@ def _lines(points: Tensor, heights: Tensor, limbs: Limbs) -> _Lines:
     return _Lines(start, end, end - start, squared_length.clamp_(min=1), squared_y >= squared_x, heights)
 
 
-@lru_cache
+@cache
 def _ends_of(limbs: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
     """The keypoints at the first and at the second end of limbs, (L,) int64 each."""
     first, second = torch.tensor(limbs, dtype=torch.int64, device=device).view(-1, 2).unbind(dim=1)
     return first.contiguous(), second.contiguous()
 
 
-@lru_cache
+@cache
 def _last_pixel(size: tuple[int, int], device: torch.device) -> Tensor:
     """The last column and row of a picture (H, W), (2, 1) float32."""
     return torch.tensor([[size[1] - 1], [size[0] - 1]], dtype=torch.float32, device=device)

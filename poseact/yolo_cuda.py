@@ -75,6 +75,7 @@ class _Slot:
         self.pictures = torch.empty(pictures.shape, dtype=torch.uint8, pin_memory=pinned)
         self.places = self.pictures.numpy()
         self.found = [torch.empty(part.shape, pin_memory=pinned) for part in found]
+        self.seen = [part.numpy() for part in self.found]
         self.done = torch.cuda.Event() if pinned else None
 
 
@@ -113,9 +114,10 @@ class _Steps:
     def _end(self, slot: _Slot, count: int) -> list[Tensor]:
         if slot.done is not None:
             slot.done.synchronize()
-        rows, scores = slot.found
+        rows, scores = slot.seen
         sure = (scores[:count] > self.owner.least).sum(1).tolist()
-        return [row[:n].clone() for row, n in zip(rows, sure, strict=False)]
+        # By NumPy: after each of torch's operations Python's other threads would take their turn.
+        return [torch.from_numpy(row[:n].copy()) for row, n in zip(rows, sure, strict=False)]
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         for _ in range(3):  # what is chosen and allocated at first use must not be in the graph

@@ -1,6 +1,7 @@
 """Classifiers: the volume that one looks at, its views of a sequence, and the average of several."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -96,15 +97,21 @@ def test_a_clip_gets_the_same_probabilities_alone_among_others_and_again(classif
     assert (together[1] == classifier.probabilities(clips[1:])[0]).all()
 
 
-def test_on_a_gpu_clips_of_as_many_people_go_together(classifier, monkeypatch):
-    clips = [(walker(AT_10, people=people, lift=lift), 0, 1) for people, lift in ((1, 0), (2, 0), (1, 80))]
+@pytest.mark.parametrize(
+    ("people", "together"), [([1, 2, 1], [8, 1]), ([1] * 8, [8]), ([1] * 9, [8, 1]), ([1] * 10 + [3], [8, 8, 1])]
+)
+def test_on_a_gpu_clips_of_as_many_people_go_together(make, monkeypatch, people, together):
+    """In numbers for which there is a graph."""
+    clips = [(walker(AT_10, people=each, lift=9 * row), 0, 1) for row, each in enumerate(people)]
+    classifier = make("alone", INFO)
     alone, seen = classifier.probabilities(clips), []
     on_gpu = SimpleNamespace(device=torch.device("cuda"))
-    monkeypatch.setattr(classifier, "_together", lambda clips: Classifier._together(on_gpu, clips))
-    classify = classifier.classify
-    monkeypatch.setattr(classifier, "classify", lambda *inputs: seen.append(len(inputs[0])) or classify(*inputs))
+    for rule in ("_together", "_filled_up"):
+        monkeypatch.setattr(classifier, rule, partial(getattr(Classifier, rule), on_gpu))
+    graphs = classifier._graphs
+    monkeypatch.setattr(classifier, "_graphs", lambda *inputs: seen.append(len(inputs[0])) or graphs(*inputs))
     assert classifier.probabilities(clips) == pytest.approx(alone, abs=1e-5)
-    assert seen == [2, 1]
+    assert seen == together
 
 
 def test_a_bundle_computes_what_the_network_does(classifier, volume_of):
