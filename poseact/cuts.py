@@ -24,38 +24,59 @@ _AROUND = 2
 MarkedFrame = tuple[Frame, bool]
 
 
-def mark_cuts(frames: Iterable[Frame]) -> Iterator[MarkedFrame]:
-    """Each frame, and whether a new scene begins with it; two frames late.
+class CutFinder:
+    """Tells of each picture of a video whether a new scene begins with it, two pictures late.
 
     A cut is a change that stands out against the changes around it, so that a camera that pans or shakes makes none.
-    Fades are not found, nor are cuts in the first or last two frames.
+    Fades are not found, nor are cuts in the first or last two pictures. Raises ModelError without PySceneDetect.
     """
-    try:
-        from scenedetect import FrameTimecode
-        from scenedetect.detectors import AdaptiveDetector
-    except ImportError as error:
-        raise ModelError(f"PySceneDetect cannot be imported ({error}); run: pip install scenedetect") from error
 
-    detector = AdaptiveDetector(
-        adaptive_threshold=_LEAST_RATIO, min_scene_len=1, window_width=_AROUND, min_content_val=_LEAST_CHANGE
-    )
-    waiting: deque[tuple[int, Frame]] = deque()
-    cuts: set[int] = set()
-    failure = Failure()
-    for number, frame in enumerate(failure.after(frames)):
-        waiting.append((number, frame))
+    def __init__(self) -> None:
+        try:
+            from scenedetect import FrameTimecode
+            from scenedetect.detectors import AdaptiveDetector
+        except ImportError as error:
+            raise ModelError(f"PySceneDetect cannot be imported ({error}); run: pip install scenedetect") from error
+        self._timecode = FrameTimecode
+        self._detector = AdaptiveDetector(
+            adaptive_threshold=_LEAST_RATIO, min_scene_len=1, window_width=_AROUND, min_content_val=_LEAST_CHANGE
+        )
+        self._taken = self._told = 0
+        self._cuts: set[int] = set()
+
+    def take(self, picture: np.ndarray) -> list[bool]:
+        """The next picture, as `small` makes it. Of those not told of yet, what is certain now: of one, or of none."""
         # It counts frames by their time; at one frame a second the two are the same.
-        found = detector.process_frame(FrameTimecode(number, fps=1.0), _small(frame.seen))
-        cuts.update(cut.frame_num for cut in found)
-        if len(waiting) > _AROUND:
-            first, ready = waiting.popleft()
-            yield ready, first in cuts
-    yield from ((frame, number in cuts) for number, frame in waiting)
+        found = self._detector.process_frame(self._timecode(self._taken, fps=1.0), picture)
+        self._cuts.update(cut.frame_num for cut in found)
+        self._taken += 1
+        return self._tell(self._taken - _AROUND)
+
+    def rest(self) -> list[bool]:
+        """Of the last ones, after which nothing comes."""
+        return self._tell(self._taken)
+
+    def _tell(self, until: int) -> list[bool]:
+        first, self._told = self._told, max(self._told, until)
+        return [number in self._cuts for number in range(first, self._told)]
+
+
+def mark_cuts(frames: Iterable[Frame]) -> Iterator[MarkedFrame]:
+    """Each frame, and whether a new scene begins with it; two frames late, see `CutFinder`."""
+    finder = CutFinder()
+    waiting: deque[Frame] = deque()
+    failure = Failure()
+    for frame in failure.after(frames):
+        waiting.append(frame)
+        for new_scene in finder.take(small(frame.seen)):
+            yield waiting.popleft(), new_scene
+    yield from zip(waiting, finder.rest(), strict=True)
     failure.check()
 
 
-def _small(image: np.ndarray) -> np.ndarray:
-    """(90, 160, 3) uint8 BGR, whatever the size of the picture, which may change within a video."""
+def small(image: np.ndarray) -> np.ndarray:
+    """What changes are measured in, (90, 160, 3) uint8 BGR, of a picture (H, W, 3) uint8 RGB of any size, which may
+    change within a video."""
     import cv2
 
     step = max(1, min(image.shape[0] // _SIZE[1], image.shape[1] // _SIZE[0]))

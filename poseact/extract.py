@@ -208,20 +208,29 @@ class PoseStages:
         networks. video: whose frames they are, from its start, where boxes come from a folder. is_live: do not
         wait for a full batch. What goes wrong on the way is raised after the last frame before it.
         """
-        marked = mark_cuts(frames)
-        if self._has_many_cores and not is_live:
-            room = _MOST_WAITING[kind_of(self.device)] / 4
-            marked = engine.ahead("scene cuts", marked, room, lambda one: one[0].nbytes)
-        found = self._found(marked, *self.finder(rate, video, is_live), engine)
-        return fill_gaps(self.follow(found, rate, engine, is_live=is_live), _LONGEST_GAP)
+
+        def find(marked: Iterable[MarkedFrame]) -> Iterator[Found]:
+            return self._found(marked, *self.finder(rate, video, is_live), engine)
+
+        return self.follow(frames, find, rate, engine, is_live=is_live)
 
     def follow(
-        self, found_in: Iterable[Found], rate: float, engine: Engine, *, is_live: bool = False
+        self,
+        frames: Iterable[Frame],
+        find: Callable[[Iterable[MarkedFrame]], Iterator[Found]],
+        rate: float,
+        engine: Engine,
+        *,
+        is_live: bool = False,
     ) -> Iterator[Tracked]:
-        """The frames, black, with the ids of the people found in them; see `track`."""
+        """What `track` gives, by whatever finds people in frames that are marked."""
         if self._follows_elsewhere and not is_live:
-            return follow_elsewhere(found_in, rate, engine, self._tracker_process)
-        return follow(found_in, Tracker(rate))
+            # There cuts are looked for later: where whole pictures are searched anyway, only the tracker asks for them.
+            found = ((frame, people) for frame, _, people in find((frame, False) for frame in frames))
+            tracked = follow_elsewhere(found, rate, engine, self._tracker_process)
+        else:
+            tracked = follow(find(mark_cuts(frames)), Tracker(rate))
+        return fill_gaps(tracked, _LONGEST_GAP)
 
     def finder(self, rate: float, video: str | Path, is_live: bool) -> tuple[Run, int, int]:
         """What finds the people in marked frames, called in their order; how many are worth a call; and of how many

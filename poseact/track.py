@@ -52,21 +52,19 @@ Found = tuple[Frame, bool, Detections]
 @dataclass(frozen=True, eq=False)
 class Sighting:
     """All that a tracker wants to know of a frame. boxes: (P, 4) float32 xyxy in a picture of `size` (H, W); scores:
-    (P,) float32; seen: what `appearances` tells of them; new_scene: whether nobody can be who was in the frame before.
-    """
+    (P,) float32; clothes: what shows of these people's, see `clothes_of`."""
 
     boxes: np.ndarray
     scores: np.ndarray
-    seen: np.ndarray
+    clothes: list[np.ndarray]
     size: tuple[int, int]
-    new_scene: bool = False
 
     @classmethod
-    def of(cls, frame: Frame, new_scene: bool, found: Detections) -> Sighting:
+    def of(cls, frame: Frame, found: Detections) -> Sighting:
         """Of the people found in a frame, which may be scaled."""
         image, size = frame.seen, frame.size
         boxes = found.boxes * np.tile(np.divide(image.shape[:2], size)[::-1], 2)
-        return cls(found.boxes, found.scores, appearances(image, boxes), size, new_scene or frame.after_gap)
+        return cls(found.boxes, found.scores, clothes_of(image, boxes), size)
 
 
 class Tracker:
@@ -91,9 +89,7 @@ class Tracker:
     def update(self, sighting: Sighting) -> np.ndarray:
         """Of the next frame: (P,) int64 ids from 1; -1 for a box that belongs to nobody (too weak, or a second one of
         somebody)."""
-        if sighting.new_scene:
-            self.restart()
-        boxes, scores, seen = sighting.boxes, sighting.scores, sighting.seen
+        boxes, scores, seen = sighting.boxes, sighting.scores, appearances(sighting.clothes)
         rows = np.column_stack([boxes, scores, np.zeros(len(scores))]).astype(np.float32)
         tracked = self._tracker.update(self._boxes_class(rows, sighting.size), feats=seen).reshape(-1, 8)
         which, found = tracked[:, -1].astype(int), tracked[:, 4].astype(np.int64) + self._before
@@ -106,26 +102,37 @@ class Tracker:
 def follow(found_in: Iterable[Found], tracker: Tracker) -> Iterator[Tracked]:
     """The frames of a video, black, with the ids of the people found in them, by the tracker where none are given."""
     for frame, new_scene, found in found_in:
-        ids = tracker.update(Sighting.of(frame, new_scene, found)) if found.ids is None else found.ids
+        if new_scene or frame.after_gap:
+            tracker.restart()
+        ids = tracker.update(Sighting.of(frame, found)) if found.ids is None else found.ids
         yield frame.blank(), ids, found
 
 
-def appearances(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The colours of what people wear, (P, D) float32: two histograms of unit length each, 0 outside of the picture."""
+def clothes_of(image: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
+    """Where shirt and trousers of each of the people must be in a picture (H, W, 3), whose boxes are (P, 4) xyxy: parts
+    of it, of which those outside are empty."""
+    height, width = image.shape[:2]
+    clothes = []
+    for x1, y1, x2, y2 in boxes.tolist():
+        left, right = (round(min(max(x1 + share * (x2 - x1), 0), width)) for share in _MIDDLE)
+        for garment in _GARMENTS:
+            top, bottom = (round(min(max(y1 + share * (y2 - y1), 0), height)) for share in garment)
+            clothes.append(image[top:bottom, left:right])
+    return clothes
+
+
+def appearances(clothes: list[np.ndarray]) -> np.ndarray:
+    """The colours of what people wear, see `clothes_of`: (P, D) float32, two histograms of unit length for each of
+    them, 0 where nothing shows."""
     import cv2
 
-    height, width = image.shape[:2]
-    found = np.zeros((len(boxes), len(_GARMENTS), np.prod(_STEPS)), np.float32)
-    for (x1, y1, x2, y2), histograms in zip(boxes.tolist(), found, strict=True):
-        left, right = (round(min(max(x1 + share * (x2 - x1), 0), width)) for share in _MIDDLE)
-        for garment, histogram in zip(_GARMENTS, histograms, strict=True):
-            top, bottom = (round(min(max(y1 + share * (y2 - y1), 0), height)) for share in garment)
-            cloth = image[top:bottom, left:right]
-            if cloth.size:
-                colours = cv2.cvtColor(cloth, cv2.COLOR_RGB2HSV)
-                counts = cv2.calcHist([colours], [0, 1, 2], None, _STEPS, [0, 180, 0, 256, 0, 256]).ravel()
-                histogram[:] = np.sqrt(counts / counts.sum())
-    return found.reshape(len(boxes), len(_GARMENTS) * np.prod(_STEPS, dtype=int))
+    found = np.zeros((len(clothes), np.prod(_STEPS)), np.float32)
+    for cloth, histogram in zip(clothes, found, strict=True):
+        if cloth.size:
+            colours = cv2.cvtColor(cloth, cv2.COLOR_RGB2HSV)
+            counts = cv2.calcHist([colours], [0, 1, 2], None, _STEPS, [0, 180, 0, 256, 0, 256]).ravel()
+            histogram[:] = np.sqrt(counts / counts.sum())
+    return found.reshape(len(clothes) // len(_GARMENTS), len(_GARMENTS) * np.prod(_STEPS, dtype=int))
 
 
 class TrackedPoses:

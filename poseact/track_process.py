@@ -1,4 +1,5 @@
-"""Trackers in a process of their own: all threads of one Python take turns, and beside a GPU that is what limits them.
+"""People followed in a process of its own: all threads of one Python take turns, and beside a GPU that is what limits
+them. It looks for scene cuts too.
 
 The process is this file, run as a program. Requests go to its standard input and answers come from its standard output,
 both pickled; it ends when its input does, so that it never outlives who started it, however that ends.
@@ -15,25 +16,33 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
-from itertools import count, islice
+from itertools import chain, count, islice
 from threading import Lock
 from typing import IO, Any
 
 import numpy as np
 
+from .cuts import CutFinder, small
 from .detect import Detections
 from .engine import Engine
 from .errors import StalledError
 from .failure import Failure
 from .gaps import Tracked
-from .track import Found, Sighting, Tracker
+from .track import Sighting, Tracker
 from .video import Frame
 
 # The thread that waits for answers.
 _FOLLOWING = "following"
 # Frames that are sent together, and how many such requests are on their way while the people of others are found.
 _TOGETHER, _IN_FLIGHT = 16, 2
+# What is told of a frame: who was found, and the picture in which cuts are looked for, see `cuts.small`. None: that no
+# frame follows.
+_Told = tuple[Sighting, np.ndarray] | None
+# To each of them an answer, of the frames not answered to yet: the ids of the people in those of which it is certain
+# now whether a scene begins with them, as `Tracker.update` gives them.
+_Ids = list[np.ndarray]
 # One thread each: what it computes is small, and whoever started it wants the other cores.
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -49,28 +58,26 @@ class TrackerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     @contextmanager
-    def tracker(self, rate: float) -> Iterator[partial[list[np.ndarray]]]:
-        """A new tracker, as long as the context lasts: told the next frames of one video, list[Sighting], it answers as
-        `Tracker.update` would to each. rate: frames per second. Raises StalledError if the process ended."""
+    def video(self, rate: float) -> Iterator[partial[list[_Ids]]]:
+        """What follows the people of one video, as long as the context lasts: told of its next frames, list[_Told], it
+        answers to each, list[_Ids]. rate: frames per second. Raises StalledError if the process ended."""
         with self._alone:
             if self._process is None or self._process.poll() is not None:
                 self._process = _started()
                 weakref.finalize(self, _end, self._process)
         number = next(self._numbers)
         try:
-            yield partial(self._update, self._process, number, rate)
+            yield partial(self._ask, self._process, number, rate)
         finally:
             self._over.append(number)
 
-    def _update(
-        self, process: subprocess.Popen[bytes], number: int, rate: float, sightings: Sequence[Sighting]
-    ) -> list[np.ndarray]:
+    def _ask(self, process: subprocess.Popen[bytes], number: int, rate: float, told: Sequence[_Told]) -> list[_Ids]:
         assert process.stdin is not None
         assert process.stdout is not None
         with self._alone:
             over, self._over = self._over, []
             try:
-                pickle.dump((number, rate, list(sightings), over), process.stdin, pickle.HIGHEST_PROTOCOL)
+                pickle.dump((number, rate, list(told), over), process.stdin, pickle.HIGHEST_PROTOCOL)
                 process.stdin.flush()
                 answer = pickle.load(process.stdout)
             except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
@@ -84,27 +91,36 @@ class TrackerProcess:
 
 
 def follow_elsewhere(
-    found_in: Iterable[Found], rate: float, engine: Engine, process: TrackerProcess
+    found_in: Iterable[tuple[Frame, Detections]], rate: float, engine: Engine, process: TrackerProcess
 ) -> Iterator[Tracked]:
-    """As `track.follow`, by a process, so that frames come up to two batches late. No ids may be given."""
-    in_flight: deque[tuple[list[tuple[Frame, Detections]], Future]] = deque()
+    """As `cuts.mark_cuts` and `track.follow`, by a process, so that frames come some batches late. No ids may be given,
+    nor may the source be live."""
+    unnamed: deque[tuple[Frame, Detections]] = deque()
+    in_flight: deque[Future] = deque()
     failure = Failure()
-    with process.tracker(rate) as update:
-        # Of a frame that waits no picture is kept.
-        sighted = ((Sighting.of(*found), found[0].blank(), found[2]) for found in failure.after(found_in))
-        while batch := list(islice(sighted, _TOGETHER)):
-            sightings = [sighting for sighting, _, _ in batch]
-            future = engine.submit(_FOLLOWING, "following people", update, sightings, len(batch))
-            in_flight.append(([(frame, found) for _, frame, found in batch], future))
+    with process.video(rate) as ask:
+        told = _told(failure.after(found_in), unnamed)
+        while batch := list(islice(told, _TOGETHER)):
+            in_flight.append(engine.submit(_FOLLOWING, "following people", ask, batch, len(batch)))
             if len(in_flight) > _IN_FLIGHT:
-                yield from _named(*in_flight.popleft(), engine)
-        for frames, future in in_flight:
-            yield from _named(frames, future, engine)
+                yield from _named(unnamed, engine.result(in_flight.popleft()))
+        for future in in_flight:
+            yield from _named(unnamed, engine.result(future))
     failure.check()
 
 
-def _named(frames: list[tuple[Frame, Detections]], future: Future, engine: Engine) -> Iterator[Tracked]:
-    for (frame, found), ids in zip(frames, engine.result(future), strict=True):
+def _told(found_in: Iterable[tuple[Frame, Detections]], unnamed: deque[tuple[Frame, Detections]]) -> Iterator[_Told]:
+    for frame, found in found_in:
+        unnamed.append((frame.blank(), found))
+        sighting = Sighting.of(frame, found)
+        # What waits to be sent must not keep the picture.
+        yield replace(sighting, clothes=[cloth.copy() for cloth in sighting.clothes]), small(frame.seen)
+    yield None
+
+
+def _named(unnamed: deque[tuple[Frame, Detections]], answers: list[_Ids]) -> Iterator[Tracked]:
+    for ids in chain.from_iterable(answers):
+        frame, found = unnamed.popleft()
         yield frame, ids, found
 
 
@@ -137,21 +153,41 @@ def _why(process: subprocess.Popen[bytes]) -> str:
     return "it closed its output" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
+class _Follower:
+    """In the process: follows the people of one video."""
+
+    def __init__(self, rate: float):
+        self._tracker, self._cuts = Tracker(rate), CutFinder()
+        self._waiting: deque[Sighting] = deque()
+
+    def __call__(self, told: _Told) -> _Ids:
+        if told is None:
+            return [self._update(new_scene) for new_scene in self._cuts.rest()]
+        sighting, picture = told
+        self._waiting.append(sighting)
+        return [self._update(new_scene) for new_scene in self._cuts.take(picture)]
+
+    def _update(self, new_scene: bool) -> np.ndarray:
+        if new_scene:
+            self._tracker.restart()
+        return self._tracker.update(self._waiting.popleft())
+
+
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests, as `TrackerProcess` makes them, until there are no more."""
-    trackers: dict[int, Tracker] = {}
+    followers: dict[int, _Follower] = {}
     while True:
         try:
-            number, rate, sightings, over = pickle.load(requests)
+            number, rate, all_told, over = pickle.load(requests)
         except EOFError:
             return
         for other in over:
-            trackers.pop(other, None)
+            followers.pop(other, None)
         answer: Any
         try:
-            if number not in trackers:
-                trackers[number] = Tracker(rate)
-            answer = [trackers[number].update(sighting) for sighting in sightings]
+            if number not in followers:
+                followers[number] = _Follower(rate)
+            answer = [followers[number](told) for told in all_told]
         except Exception as error:  # it is raised where the answer is asked for
             answer = error
         pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)

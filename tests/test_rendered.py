@@ -92,7 +92,7 @@ def test_two_people_keep_their_ids(detector, video_of):
     tracker = Tracker(FPS)
     ids = {0: set(), 1: set()}
     for frame, found in zip(frames_of(path), detector(frames_of(path)), strict=True):
-        for track_id, box in zip(tracker.update(Sighting.of(frame, False, found)), found.boxes, strict=True):
+        for track_id, box in zip(tracker.update(Sighting.of(frame, found)), found.boxes, strict=True):
             if track_id > 0:
                 centres = np.nanmean(truth[:, frame.index, :, 0], axis=1)
                 ids[int(np.abs(centres - (box[0] + box[2]) / 2).argmin())].add(int(track_id))

@@ -16,7 +16,7 @@ from poseact.engine import Engine
 from poseact.extract import PoseStages, extract_poses
 from poseact.letterbox import fit
 from poseact.rgb import RgbConverter, Unconverted
-from poseact.track import Sighting, Tracker, appearances
+from poseact.track import Sighting, Tracker, appearances, clothes_of
 from poseact.video import Frame, Video
 from poseact.yolo import scaled_size
 
@@ -160,31 +160,27 @@ def test_what_networks_see_is_the_same_of_a_scaled_picture():
         assert np.array_equal(box.put(cv2.resize(image, whole.fitted[::-1])), box.put(image))
 
 
-def test_what_people_wear_is_looked_up_where_they_are_in_a_scaled_picture(monkeypatch):
-    asked = []
-    monkeypatch.setattr("poseact.track.appearances", lambda *looked: asked.append(looked) or appearances(*looked))
+def test_what_people_wear_is_looked_up_where_they_are_in_a_scaled_picture():
     image = smooth(720, 1280)
     squeezed = cv2.resize(image, (640, 240))
     boxes = np.array([[100, 240, 300, 690], [800, 90, 1000, 600]], np.float32)
     found = Detections(boxes, np.full(2, 0.9, np.float32))
-    sightings = [Sighting.of(Frame(image, 0, 0.0, scaled=scaled), False, found) for scaled in (None, squeezed)]
-    for sighting in sightings:
-        assert sighting.size == (720, 1280)
-        assert np.array_equal(sighting.boxes, boxes)
-    (_, whole), (seen, placed) = asked
-    assert np.array_equal(whole, boxes)
-    assert seen is squeezed
-    assert placed == pytest.approx(boxes * [1 / 2, 1 / 3, 1 / 2, 1 / 3])
-    assert np.abs(sightings[0].seen - sightings[1].seen).max() < 0.2
+    whole, scaled = (Sighting.of(Frame(image, 0, 0.0, scaled=seen), found) for seen in (None, squeezed))
+    assert whole.size == scaled.size == (720, 1280)
+    assert np.array_equal(whole.boxes, boxes)
+    assert np.array_equal(scaled.boxes, boxes)
+    placed = clothes_of(squeezed, boxes * [1 / 2, 1 / 3, 1 / 2, 1 / 3])
+    assert all(np.array_equal(one, other) for one, other in zip(scaled.clothes, placed, strict=True))
+    assert np.abs(appearances(whole.clothes) - appearances(scaled.clothes)).max() < 0.2
 
 
-def test_a_tracker_is_told_how_large_the_picture_is(monkeypatch):
+def test_a_tracker_tells_boxes_how_large_the_picture_is(monkeypatch):
     tracker = Tracker(25.0)
     boxes_class, sizes = tracker._boxes_class, []
     monkeypatch.setattr(tracker, "_boxes_class", lambda rows, size: sizes.append(size) or boxes_class(rows, size))
     boxes, scores = np.array([[100, 240, 300, 690]], np.float32), np.full(1, 0.9, np.float32)
-    seen = appearances(smooth(720, 1280), boxes)
-    assert tracker.update(Sighting(boxes, scores, seen, (720, 1280))).tolist() == [1]
+    sighting = Sighting(boxes, scores, clothes_of(smooth(720, 1280), boxes), (720, 1280))
+    assert tracker.update(sighting).tolist() == [1]
     assert sizes == [(720, 1280)]
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from poseact import track
 from poseact.detect import Detections
 from poseact.poses import PoseSequence
 from poseact.skeleton import BODY13
-from poseact.track import Sighting, TrackedPoses, Tracker, appearances, presence, prominence
+from poseact.track import Sighting, TrackedPoses, Tracker, appearances, clothes_of, presence, prominence
 from poseact.video import Frame
 
 SIZE = (480, 640)
@@ -27,8 +28,8 @@ def room(*people):
     return picture
 
 
-def sighting(boxes, scores, image=GREY, new_scene=False):
-    return Sighting.of(Frame(image, 0, 0.0), new_scene, Detections(boxes, np.array(scores, np.float32)))
+def sighting(boxes, scores, image=GREY):
+    return Sighting.of(Frame(image, 0, 0.0), Detections(boxes, np.array(scores, np.float32)))
 
 
 def follow_dressed(frames, rate=10.0, patience=1.0):
@@ -106,28 +107,30 @@ def test_somebody_whom_the_light_changes_keeps_the_id():
     assert follow_dressed([[(ANNE, RED)]] * 5 + [[(ANNE, BLUE)]] * 5) == [[1]] * 10
 
 
-def test_in_a_new_scene_everybody_is_new():
+def test_after_a_restart_everybody_is_new():
     tracker = Tracker(10)
-    boxes, scores = np.array([ANNE, BOB], np.float32), [0.9, 0.9]
-    assert tracker.update(sighting(boxes, scores)).tolist() == [1, 2]
-    assert tracker.update(sighting(boxes, scores, new_scene=True)).tolist() == [3, 4]
+    both = sighting(np.array([ANNE, BOB], np.float32), [0.9, 0.9])
+    assert tracker.update(both).tolist() == [1, 2]
+    tracker.restart()
+    assert tracker.update(both).tolist() == [3, 4]
 
 
-def test_a_live_source_that_was_away_makes_everybody_new():
-    frame = Frame(GREY, 0, 0.0, after_gap=True)
-    nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-    assert Sighting.of(frame, False, nobody).new_scene
+@pytest.mark.parametrize(("new_scene", "after_gap"), [(True, False), (False, True)])
+def test_in_a_new_scene_and_when_a_live_source_was_away_everybody_is_new(new_scene, after_gap):
+    anne = Detections(np.array([ANNE], np.float32), np.array([0.9], np.float32))
+    frames = [Frame(GREY, index, index / 10, after_gap=after_gap and index == 2) for index in range(4)]
+    found = [(frame, new_scene and frame.index == 2, anne) for frame in frames]
+    assert [ids.tolist() for _, ids, _ in track.follow(found, Tracker(10))] == [[1], [1], [2], [2]]
 
 
 def test_appearances_by_hand():
     picture = room(([0, 0, 100, 240], RED), ([0, 240, 100, 480], BLUE))
-    red_over_blue, red, outside = appearances(
-        picture, np.array([[0, 0, 100, 480], [0, 0, 100, 240], [700, 0, 800, 100]], np.float32)
-    )
+    boxes = np.array([[0, 0, 100, 480], [0, 0, 100, 240], [700, 0, 800, 100]], np.float32)
+    red_over_blue, red, outside = appearances(clothes_of(picture, boxes))
     assert np.linalg.norm(red_over_blue) == pytest.approx(2**0.5)
     assert red_over_blue @ red == pytest.approx(1)  # the shirt is the same, the trousers are not
     assert not outside.any()
-    assert appearances(picture, np.zeros((0, 4), np.float32)).shape == (0, len(red))
+    assert appearances(clothes_of(picture, boxes[:0])).shape == (0, len(red))
 
 
 def test_a_newcomer_has_an_id_at_once():

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import psutil
 import pytest
 from draw_actions import Scene, act, render, write_video
 
+from poseact.cuts import mark_cuts
 from poseact.detect import Detections
 from poseact.engine import Engine
 from poseact.errors import InputError, StalledError
@@ -20,16 +22,28 @@ from poseact.track import Tracker, follow
 from poseact.track_process import TrackerProcess, follow_elsewhere
 from poseact.video import Frame
 
-GREY = np.full((240, 320, 3), 128, np.uint8)
+SHOTS = np.full((2, 240, 320, 3), 30, np.uint8)
+SHOTS[1, :, ::2] = 220
 RATE = 25.0
 
 
 def walkers(frames, cut=None):
-    """Two people who cross, as they are found in each frame; at `cut` a new scene begins."""
+    """Two people who cross, as they are found in each frame; at `cut` another scene begins."""
     for index in range(frames):
         boxes = np.array([[20 + 6 * index, 50, 60 + 6 * index, 200], [260 - 6 * index, 50, 300 - 6 * index, 200]])
-        found = Detections(boxes.astype(np.float32), np.full(2, 0.9, np.float32))
-        yield Frame(GREY, index, index / RATE), index == cut, found
+        image = SHOTS[int(cut is not None and index >= cut)]
+        yield Frame(image, index, index / RATE), Detections(boxes.astype(np.float32), np.full(2, 0.9, np.float32))
+
+
+def ids_here(frames, cut=None):
+    people = [found for _, found in walkers(frames, cut)]
+    marked = mark_cuts(frame for frame, _ in walkers(frames, cut))
+    found = ((frame, new_scene, people[frame.index]) for frame, new_scene in marked)
+    return [ids.tolist() for _, ids, _ in follow(found, Tracker(RATE))]
+
+
+def ids_of(tracked):
+    return [ids.tolist() for _, ids, _ in tracked]
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +52,12 @@ def process():
     return TrackerProcess()
 
 
-def ids_of(tracked):
-    return [ids.tolist() for _, ids, _ in tracked]
-
-
-@pytest.mark.parametrize("frames", [0, 1, 16, 33, 50])
+@pytest.mark.parametrize("frames", [0, 1, 2, 16, 33, 50])
 def test_people_have_the_ids_that_they_have_here(process, frames):
-    here = ids_of(follow(walkers(frames, cut=20), Tracker(RATE)))
     with Engine() as engine:
         tracked = list(follow_elsewhere(walkers(frames, cut=20), RATE, engine, process))
-    assert ids_of(tracked) == here
+    assert ids_of(tracked) == ids_here(frames, cut=20)
+    assert frames < 25 or max(ids_of(tracked)[-1]) == 4, "the cut makes both new"
     assert [frame.index for frame, _, _ in tracked] == list(range(frames))
     assert not any(frame.image.any() for frame, _, _ in tracked)
 
@@ -56,7 +66,7 @@ def test_videos_do_not_disturb_each_other(process):
     with Engine() as engine:
         one, other = (follow_elsewhere(walkers(40), RATE, engine, process) for _ in range(2))
         both = [ids_of(pair) for pair in zip(one, other, strict=True)]
-    assert both == [[ids] * 2 for ids in ids_of(follow(walkers(40), Tracker(RATE)))]
+    assert both == [[ids] * 2 for ids in ids_here(40)]
 
 
 def test_what_goes_wrong_before_comes_after_the_last_good_frame(process):
@@ -72,10 +82,24 @@ def test_what_goes_wrong_before_comes_after_the_last_good_frame(process):
 
 
 def test_what_goes_wrong_there_is_raised_here(process):
-    with process.tracker(RATE) as update, pytest.raises(AttributeError):
-        update(["no sighting"])
+    with process.video(RATE) as ask, pytest.raises(ValueError, match="too many values"):
+        ask([("no sighting", SHOTS[0], "nor a pair")])
     with Engine() as engine:
         assert len(list(follow_elsewhere(walkers(3), RATE, engine, process))) == 3
+
+
+def test_what_waits_keeps_no_pictures(process):
+    pictures = []
+
+    def frames():
+        for frame, found in walkers(100):
+            image = frame.image.copy()
+            pictures.append(weakref.ref(image))
+            yield Frame(image, frame.index, frame.time), found
+            assert sum(picture() is not None for picture in pictures) <= 2
+
+    with Engine() as engine:
+        assert len(list(follow_elsewhere(frames(), RATE, engine, process))) == 100
 
 
 def test_a_process_that_was_killed_is_told_and_another_takes_its_place():
@@ -93,8 +117,8 @@ def test_a_process_that_hangs_is_given_up():
     process = TrackerProcess()
     with Engine(patience=0.5) as engine:
         tracked = follow_elsewhere(walkers(200), RATE, engine, process)
-        with process.tracker(RATE) as update:
-            update([])  # it has started
+        with process.video(RATE) as ask:
+            ask([None])  # it has started
         os.kill(process._process.pid, signal.SIGSTOP)
         with pytest.raises(StalledError, match="following people"):
             list(tracked)
@@ -103,7 +127,7 @@ def test_a_process_that_hangs_is_given_up():
 
 def test_it_ends_when_nobody_needs_it():
     process = TrackerProcess()
-    with process.tracker(RATE):
+    with process.video(RATE):
         child = psutil.Process(process._process.pid)
     del process
     gc.collect()
@@ -116,8 +140,8 @@ def test_it_ends_when_who_started_it_is_killed():
         "import os, signal\n"
         "from poseact.track_process import TrackerProcess\n"
         "process = TrackerProcess()\n"
-        "with process.tracker(25.0) as update:\n"
-        "    update([])\n"
+        "with process.video(25.0) as ask:\n"
+        "    ask([None])\n"
         "    print(process._process.pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -145,16 +169,20 @@ def test_where_people_are_followed(monkeypatch, device, cores, chosen, elsewhere
     monkeypatch.setattr("torch.get_num_threads", lambda: cores)
     started = []
     monkeypatch.setattr("poseact.extract.follow_elsewhere", lambda *asked: started.append(asked) or iter(()))
-    stages = PoseStages(device=device, **chosen)
+    stages, found = PoseStages(device=device, **chosen), dict(enumerate(found for _, found in walkers(2)))
+
+    def find(marked):
+        return ((frame, new_scene, found[frame.index]) for frame, new_scene in marked)
+
     with Engine() as engine:
-        list(stages.follow(walkers(2), RATE, engine))
-        assert bool(started) == elsewhere
-        list(stages.follow(walkers(2), RATE, engine, is_live=True))
-    assert len(started) == elsewhere
+        for is_live in (False, True):
+            frames = (frame for frame, _ in walkers(2))
+            list(stages.follow(frames, find, RATE, engine, is_live=is_live))
+            assert len(started) == elsewhere, "what is live is always followed here"
 
 
 def test_a_chain_for_many_cores_finds_what_any_other_does(tmp_path, monkeypatch):
-    """With converters, the thread that looks for cuts and the process."""
+    """With converters and the process."""
     actors = act("squat", x=0.3, height=0.7), act("jumping_jacks", x=0.75, height=0.6)
     video = tmp_path / "v.mp4"
     write_video(video, render(Scene(actors), 2.0, 15, (720, 1280)), 15)

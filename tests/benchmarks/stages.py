@@ -25,23 +25,21 @@ from typing import Annotated, Any
 import typer
 
 from poseact.cli import keep_freed_memory
-from poseact.cuts import mark_cuts
+from poseact.cuts import MarkedFrame
 from poseact.detect import Detections
 from poseact.engine import Engine
 from poseact.extract import PoseStages
-from poseact.gaps import Tracked, fill_gaps
+from poseact.gaps import Tracked
 from poseact.options import Options
 from poseact.pipeline import Pipeline
 from poseact.poses import PoseSequence
 from poseact.skeleton import COCO17
-from poseact.track import TrackedPoses
+from poseact.track import Found, TrackedPoses
 from poseact.video import Frame, Video
 from poseact.zoo import DEFAULT_CLASSIFIER, FAST_CLASSIFIER
 
 # Pictures that are kept in memory to measure on: 400 MB of Full HD.
 _KEPT = 64
-# As in the chain, in seconds.
-_LONGEST_GAP = 0.25
 
 
 class Looked:
@@ -83,8 +81,10 @@ class Chain:
             yield from frames
 
     def _tracking(self, frames: Iterable[Frame], engine: Engine) -> Iterator[Tracked]:
-        found = ((frame, new_scene, self._looked.found[frame.time]) for frame, new_scene in mark_cuts(frames))
-        return fill_gaps(self.pipeline.stages.follow(found, self._rate, engine), _LONGEST_GAP)
+        def find(marked: Iterable[MarkedFrame]) -> Iterator[Found]:
+            return ((frame, new_scene, self._looked.found[frame.time]) for frame, new_scene in marked)
+
+        return self.pipeline.stages.follow(frames, find, self._rate, engine)
 
     def _whole_sequence(self) -> PoseSequence:
         poses = TrackedPoses(COCO17, self._kept[0].size)
