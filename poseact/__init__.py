@@ -17,12 +17,12 @@ Behind `video`: `addresses` says what the name of a source means, `decoding` tur
 into arrays, and `skipping` leaves out those that nobody wants; for what is live, `connections` opens cameras, streams
 and pipes, `reader` reads them in a thread and `live` connects them again.
 
-Left of it: `cuts` tells where a scene ends, `boxes` reads people from a file instead of detecting them, `reunion` gives
-somebody who was hidden their id back, `gaps` fills what is missing for a moment, `follow` picks the person that a user
-pointed at, `smoothing` smooths. `keyframes` has whole pictures searched only now and then, and `regions` of them in
-between. `yolo` is the one place that imports Ultralytics; the network in its weights runs by `yolo_net`, `yolo_cuda` or
-`openvino`, on pictures that `letterbox` fits. `rtm` is the one that imports rtmlib, `providers` chooses what ONNX
-Runtime runs on.
+Left of it: `cuts` tells where a scene ends, `boxes` reads people from a file instead of detecting them, `track_process`
+follows people beside this process where a GPU leaves it no time, `reunion` gives somebody who was hidden their id back,
+`gaps` fills what is missing for a moment, `follow` picks the person that a user pointed at, `smoothing` smooths.
+`keyframes` has whole pictures searched only now and then, and `regions` of them in between. `yolo` is the one place that
+imports Ultralytics; the network in its weights runs by `yolo_net`, `yolo_cuda` or `openvino`, on pictures that
+`letterbox` fits. `rtm` is the one that imports rtmlib, `providers` chooses what ONNX Runtime runs on.
 
 Poses as files: `poses` reads and writes the pickles, `pose_tables` CSV and JSON, `planes` makes 3D poses flat. `batch`
 extracts many videos into one file by way of `pose_store`; `video_labels` and `splits` say what
@@ -41,8 +41,9 @@ of PYSKL and MMAction2 into one, `onnx` turns one into ONNX, `training` makes bu
 them. `segments` merges consecutive clips of the same label.
 
 Everywhere: `zoo` finds the models, `download` fetches those that are not there and `partial` keeps what has come of
-one, `device` chooses the processor, `files` writes so that nobody sees half a file, `errors` draws the error tree,
-`doctor` looks for what is wrong on a machine, `memory` keeps freed memory, `cli` is a thin shell over all of it.
+one, `device` chooses the processor, `cuda_graphs` launches at once what on a GPU would be hundreds of launches, `files`
+writes so that nobody sees half a file, `errors` draws the error tree, `doctor` looks for what is wrong on a machine,
+`memory` keeps freed memory, `cli` is a thin shell over all of it.
 """
 
 from __future__ import annotations
