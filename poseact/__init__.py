@@ -20,8 +20,8 @@ and pipes, `reader` reads them in a thread and `live` connects them again.
 Left of it: `cuts` tells where a scene ends, `boxes` reads people from a file instead of detecting them, `track_process`
 follows people beside this process where a GPU leaves it no time, `reunion` gives somebody who was hidden their id back,
 `gaps` fills what is missing for a moment, `follow` picks the person that a user pointed at, `smoothing` smooths.
-`keyframes` has whole pictures searched only now and then, and `regions` of them in between. `yolo` is the one place that
-imports Ultralytics; the network in its weights runs by `yolo_net`, `yolo_cuda` or `openvino`, on pictures that
+`keyframes` has whole pictures searched only now and then, and `regions` of them in between. `yolo` is the one place
+that imports Ultralytics; the network in its weights runs by `yolo_net`, `yolo_cuda` or `openvino`, on pictures that
 `letterbox` fits. `rtm` is the one that imports rtmlib, `providers` chooses what ONNX Runtime runs on.
 
 Poses as files: `poses` reads and writes the pickles, `pose_tables` CSV and JSON, `planes` makes 3D poses flat. `batch`

@@ -51,17 +51,18 @@ class TrackerProcess:
     """A process with the trackers of any number of videos. It is started when the first of them begins."""
 
     def __init__(self) -> None:
-        self._alone = Lock()
+        # Who waits for an answer may wait for ever, which must not keep others from noticing.
+        self._starting, self._asking = Lock(), Lock()
         self._numbers = count()
         # Videos whose trackers it may forget, which it is told with the next request.
-        self._over: list[int] = []
+        self._over: deque[int] = deque()
         self._process: subprocess.Popen[bytes] | None = None
 
     @contextmanager
     def video(self, rate: float) -> Iterator[partial[list[_Ids]]]:
         """What follows the people of one video, as long as the context lasts: told of its next frames, list[_Told], it
         answers to each, list[_Ids]. rate: frames per second. Raises StalledError if the process ended."""
-        with self._alone:
+        with self._starting:
             if self._process is None or self._process.poll() is not None:
                 self._process = _started()
                 weakref.finalize(self, _end, self._process)
@@ -74,8 +75,8 @@ class TrackerProcess:
     def _ask(self, process: subprocess.Popen[bytes], number: int, rate: float, told: Sequence[_Told]) -> list[_Ids]:
         assert process.stdin is not None
         assert process.stdout is not None
-        with self._alone:
-            over, self._over = self._over, []
+        with self._asking:
+            over = [self._over.popleft() for _ in range(len(self._over))]
             try:
                 pickle.dump((number, rate, list(told), over), process.stdin, pickle.HIGHEST_PROTOCOL)
                 process.stdin.flush()
