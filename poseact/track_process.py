@@ -43,6 +43,8 @@ _Told = tuple[Sighting, np.ndarray] | None
 # To each of them an answer, of the frames not answered to yet: the ids of the people in those of which it is certain
 # now whether a scene begins with them, as `Tracker.update` gives them.
 _Ids = list[np.ndarray]
+# Bytes that a pipe holds where the system lets one choose: about a request, so that neither side waits for the other.
+_PIPE = 1 << 20
 # One thread each: what it computes is small, and whoever started it wants the other cores.
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -126,6 +128,13 @@ def _named(unnamed: deque[tuple[Frame, Detections]], answers: list[_Ids]) -> Ite
 
 
 def _started() -> subprocess.Popen[bytes]:
+    try:
+        return _started_with(_PIPE)
+    except PermissionError:  # somebody with so many pipes may make none larger
+        return _started_with(-1)
+
+
+def _started_with(pipesize: int) -> subprocess.Popen[bytes]:
     # Its own session: Ctrl-C is for who started it. It finds this package as this process did.
     environment = {**os.environ, **_THREADS, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
@@ -133,6 +142,7 @@ def _started() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        pipesize=pipesize,
         env=environment,
         start_new_session=True,
     )

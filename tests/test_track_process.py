@@ -125,6 +125,21 @@ def test_a_process_that_hangs_is_given_up():
     os.kill(process._process.pid, signal.SIGCONT)
 
 
+def test_where_pipes_may_not_be_larger_they_are_as_they_are(monkeypatch):
+    asked, start = [], subprocess.Popen
+
+    def started(*arguments, pipesize, **others):
+        asked.append(pipesize)
+        if pipesize > 0:
+            raise PermissionError("Operation not permitted")
+        return start(*arguments, **others)
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    with TrackerProcess().video(RATE) as ask:
+        assert ask([None]) == [[]]
+    assert asked == [1 << 20, -1]
+
+
 def test_it_ends_when_nobody_needs_it():
     process = TrackerProcess()
     with process.video(RATE):
