@@ -191,7 +191,7 @@ class Decoder:
     def _seconds(self, ticks: int | None) -> float:
         if not ticks:
             return 0.0
-        # As float(ticks * time_base) is, but PyAV makes a new Fraction each time that it is asked.
+        # As float(ticks * time_base) is, but PyAV makes a new number each time that it is asked.
         numerator, denominator = self._time_base
         return ticks * numerator / denominator
 

@@ -116,12 +116,12 @@ class Mp4:
         return stream
 
 
-def _time_base(stored: Fraction | None) -> Fraction:
+def _time_base(stored: Any) -> Fraction:
     """A part of the source's own, so that its times are the same to the last tick, if MP4 can count in it; not a whole
-    frame, since times that had to be guessed lie in between."""
+    frame, since times that had to be guessed lie in between. stored: a Fraction, or what PyAV 19 has instead."""
     if stored is None or stored.numerator != 1 or stored.denominator > _FINEST_TIME_BASE:
         return _USUAL_TIME_BASE
-    return stored / max(1, round(_LEAST_TICKS / stored.denominator))
+    return Fraction(1, stored.denominator * max(1, round(_LEAST_TICKS / stored.denominator)))
 
 
 @lru_cache(1)
