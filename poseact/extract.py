@@ -165,6 +165,10 @@ class PoseStages:
     ) -> Iterator[Ahead[Frame]]:
         """The frames of a video, see `Video.frames`, decoded in one thread, and converted or only scaled in another; of
         a live one, without a queue in which they would grow old."""
+        import cv2
+
+        # As Ultralytics does once one of our threads imports it; if OpenCV's own are at work then, it divides by zero.
+        cv2.setNumThreads(0)
         room = 0 if video.is_live else _MOST_WAITING[kind_of(self.device)]
         # How long to wait for a camera or a pipe is not for us to say.
         pulse = (lambda: video.position) if isinstance(video.path, Path) else time.monotonic

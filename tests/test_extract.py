@@ -3,13 +3,16 @@
 import logging
 import re
 
+import cv2
 import numpy as np
 import pytest
 from test_pipeline import ALWAYS, LEFT_SHOULDER, NOSE, Actors
 
+from poseact.engine import Engine
 from poseact.errors import InputError, ModelError, UsageError
 from poseact.extract import FrameThinner, PoseStages, extract_poses
 from poseact.skeleton import COCO17
+from poseact.video import Video
 
 
 @pytest.fixture
@@ -98,6 +101,14 @@ def test_a_cut_video_is_used_up_to_the_cut_with_one_warning(tmp_path, caplog):
         poses = extract_poses(cut, stages)
     assert 0.5 < poses.times[-1] < 3.2
     assert len([r for r in caplog.records if "seems to be cut; it is used up to there" in r.message]) == 1
+
+
+def test_opencv_has_no_threads_of_its_own_before_ours_begin(two_seconds):
+    """To take them from it later, as Ultralytics does when it is imported, has killed the process (SIGFPE)."""
+    stages, _ = stages_of((20, 100, NOSE, *ALWAYS))
+    cv2.setNumThreads(2)
+    with Video(two_seconds) as video, Engine() as engine, stages.decoded(video, engine):
+        assert cv2.getNumThreads() == 1
 
 
 def test_what_cannot_be_is_refused(two_seconds, tmp_path):
