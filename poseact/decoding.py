@@ -74,6 +74,7 @@ class Decoder:
     def __init__(self, container: Any, stream: Any, *, frame_threads: bool = True, stopped: Event | None = None):
         self.container, self.stream = container, stream
         self._stopped = stopped
+        self._is_closed = False
         stream.thread_type = "AUTO" if frame_threads else "SLICE"
         if stream.codec_context.is_hwaccel:
             stream.codec_context.thread_count = _HARDWARE_THREADS
@@ -111,6 +112,8 @@ class Decoder:
         return self.announced_end is None and (self.container.size or 0) <= 0
 
     def close(self) -> None:
+        """Let go of the file; whoever still iterates finds the end."""
+        self._is_closed = True
         self.container.close()
 
     def _timed(self, lookahead: Lookahead | None) -> Iterator[Picture]:
@@ -143,6 +146,8 @@ class Decoder:
         context = self.stream.codec_context
         packets = self._packets() if lookahead is None else lookahead.packets(self._packets())
         for packet in packets:
+            if self._is_closed:  # FFmpeg would not survive it
+                return
             if lookahead is not None:
                 # FFmpeg's threads each take over the setting that holds when they are given their packet.
                 context.skip_frame = "NONREF" if lookahead.may_skip(packet) else "DEFAULT"
@@ -177,7 +182,7 @@ class Decoder:
         return packet
 
     def _is_stopped(self) -> bool:
-        return self._stopped is not None and self._stopped.is_set()
+        return self._is_closed or (self._stopped is not None and self._stopped.is_set())
 
     def _seek(self, start: float) -> None:
         target = int((start + self.origin) / self.stream.time_base)

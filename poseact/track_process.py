@@ -80,9 +80,8 @@ class TrackerProcess:
         with self._asking:
             over = [self._over.popleft() for _ in range(len(self._over))]
             try:
-                pickle.dump((number, rate, list(told), over), process.stdin, pickle.HIGHEST_PROTOCOL)
-                process.stdin.flush()
-                answer = pickle.load(process.stdout)
+                _send((number, rate, list(told), over), process.stdin)
+                answer = _receive(process.stdout)
             except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
                 raise StalledError(
                     f"the process that follows people ended ({_why(process)}); the memory may have been full, so close "
@@ -125,6 +124,16 @@ def _named(unnamed: deque[tuple[Frame, Detections]], answers: list[_Ids]) -> Ite
     for ids in chain.from_iterable(answers):
         frame, found = unnamed.popleft()
         yield frame, ids, found
+
+
+def _send(content: Any, pipe: IO[bytes]) -> None:
+    """In one piece: what is pickled straight into a pipe goes part by part, and at each the other side wakes up."""
+    pickle.dump(pickle.dumps(content, pickle.HIGHEST_PROTOCOL), pipe, pickle.HIGHEST_PROTOCOL)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> Any:
+    return pickle.loads(pickle.load(pipe))
 
 
 def _started() -> subprocess.Popen[bytes]:
@@ -189,7 +198,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     followers: dict[int, _Follower] = {}
     while True:
         try:
-            number, rate, all_told, over = pickle.load(requests)
+            number, rate, all_told, over = _receive(requests)
         except EOFError:
             return
         for other in over:
@@ -201,8 +210,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             answer = [followers[number](told) for told in all_told]
         except Exception as error:  # it is raised where the answer is asked for
             answer = error
-        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+        _send(answer, answers)
 
 
 def _main() -> None:

@@ -302,3 +302,13 @@ def test_a_blank_frame_is_as_large_and_takes_no_memory():
     assert (blank.image.shape, blank.index, blank.time) == ((40, 60, 3), 3, 0.5)
     assert not blank.image.any()
     assert not any(blank.image.strides)
+
+
+@pytest.mark.parametrize("wanted", [None, lambda time: time > 0.5], ids=["all", "some"])
+def test_a_video_that_was_closed_has_no_more_frames(tmp_path, draw_video, wanted):
+    """Reading on would end the process."""
+    video = Video(draw_video(tmp_path / "v.mp4", 50))
+    frames = video.frames(wanted=wanted)
+    next(frames)
+    video.close()
+    assert len(list(frames)) < 49
