@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -57,12 +58,14 @@ class ClipClassifier(ABC):
         for rows in self._together(clips):
             sampled = [self._sampled(*clips[row]) for row in self._filled_up(rows)]
             arguments = (torch.cat(parts) for parts in zip(*sampled, strict=True))
-            found[rows] = self._graphs(*arguments).cpu().numpy()[: len(rows)]
+            found[rows] = self._graphs(*arguments).numpy()[: len(rows)]
         return found
 
     @cached_property
     def _graphs(self) -> CudaGraphs:
-        return CudaGraphs(self.classify, self.device)
+        # Or each would keep the other, and the GPU's memory with them.
+        own = weakref.proxy(self)
+        return CudaGraphs(lambda *poses: own.classify(*poses), self.device)
 
     def _together(self, clips: Sequence[Clip]) -> list[list[int]]:
         """Which clips go through the network together: on a GPU some of as many people; on a CPU, where that is no

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -136,7 +137,7 @@ class PoseStages:
     @property
     def scale(self) -> Scale | None:
         """What to scale frames to while they are converted. None where most are looked at as a whole: by top-down
-        networks, by callables of one's own, and by Ultralytics' predictor, which scales them itself."""
+        networks, by callables of one's own, and on Apple's GPUs, where Ultralytics' predictor scales them itself."""
         is_enough = self._is_one_network and self.crops != "always"
         return scaled_size if is_enough and kind_of(self.device) != "mps" else None
 
@@ -176,7 +177,7 @@ class PoseStages:
         try:
             # The pictures of a camera may lie in memory of its driver's, which takes it back when the camera is lost.
             convert = partial(video.converted, scale=None if video.is_live else self.scale)
-            if self._has_many_cores and not video.is_live:
+            if self._has_cores_to_spare and not video.is_live:
                 frames = in_threads(convert, pictures, _CONVERTERS, _CONVERTED_TOGETHER)
             else:
                 frames = convert(pictures)
@@ -216,9 +217,9 @@ class PoseStages:
         def find(marked: Iterable[MarkedFrame]) -> Iterator[Found]:
             return self._found(marked, *self.finder(rate, video, is_live), engine)
 
-        return self.follow(frames, find, rate, engine, is_live=is_live)
+        return self.track_found(frames, find, rate, engine, is_live=is_live)
 
-    def follow(
+    def track_found(
         self,
         frames: Iterable[Frame],
         find: Callable[[Iterable[MarkedFrame]], Iterator[Found]],
@@ -276,8 +277,8 @@ class PoseStages:
         return self.pose(frames, detector(frames))
 
     @cached_property
-    def _has_many_cores(self) -> bool:
-        """Whether this process has cores to spare but, feeding a GPU, no time to lose."""
+    def _has_cores_to_spare(self) -> bool:
+        """Whether this process has cores to spare while, feeding a GPU, it has no time to lose."""
         import torch
 
         return kind_of(self.device) == "cuda" and torch.get_num_threads() >= _MANY_CORES
@@ -285,7 +286,9 @@ class PoseStages:
     @property
     def _follows_elsewhere(self) -> bool:
         """Whether people are followed in a process of its own: where nobody can know their ids."""
-        return self._has_many_cores and self.boxes is None and isinstance(self._detector, Path)
+        are_our_own = self.boxes is None and isinstance(self._detector, Path) and isinstance(self._pose, Path)
+        # The program that a frozen application's Python runs is the application.
+        return self._has_cores_to_spare and are_our_own and not getattr(sys, "frozen", False)
 
     @cached_property
     def _tracker_process(self) -> TrackerProcess:

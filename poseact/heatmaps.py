@@ -90,7 +90,8 @@ def to_volume_pixels(keypoints: Tensor, boxes: Tensor, size: tuple[int, int]) ->
     return (keypoints - low) * (_width_height(size, keypoints.dtype, keypoints.device) / (high - low))
 
 
-# Constants of the same kind are kept for good, since CUDA graphs know where they lie.
+# Here and below: constants are kept for good, since CUDA graphs know where they lie. They are some kilobytes for each
+# number of clips and of people that is met.
 @cache
 def _width_height(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor([size[1], size[0]], dtype=dtype, device=device)

@@ -322,12 +322,17 @@ def _all_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def import_ultralytics() -> Any:
-    """Import it so that it neither prints, installs packages, phones home nor writes into the user's home."""
+def keep_ultralytics_out_of_home() -> None:
+    """Give it a folder for its settings that goes when this process does, and that processes it starts use too."""
     if "YOLO_CONFIG_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="poseact-yolo-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["YOLO_CONFIG_DIR"] = folder
+
+
+def import_ultralytics() -> Any:
+    """Import it so that it neither prints, installs packages, phones home nor writes into the user's home."""
+    keep_ultralytics_out_of_home()
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_VERBOSE"] = "false"

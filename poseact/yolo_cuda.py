@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .cuda_graphs import capture
 from .letterbox import GREY, Letterbox
 from .yolo_net import Head, decode, grid_of, person_scores
 
@@ -88,8 +89,10 @@ class _Steps:
         self.batch = max(1, min(BATCH, _MOST_BYTES // (height * width * 3)))
         self.pictures = torch.zeros((self.batch, height, width, 3), dtype=torch.uint8, device=owner.device)
         self.grid = grid_of(owner.head, box.size, str(owner.device))
-        self.graph = self._capture() if owner.device.type == "cuda" else None
-        if self.graph is None:
+        self.graph: torch.cuda.CUDAGraph | None = None
+        if owner.device.type == "cuda":
+            self.graph, self.found = capture(self._compute, torch.cuda.current_stream())
+        else:
             self.found = self._compute()
         self._slots = deque(_Slot(self.pictures, self.found) for _ in range(_SLOTS))
 
@@ -118,16 +121,6 @@ class _Steps:
         sure = (scores[:count] > self.owner.least).sum(1).tolist()
         # By NumPy: after each of torch's operations Python's other threads would take their turn.
         return [torch.from_numpy(row[:n].copy()) for row, n in zip(rows, sure, strict=False)]
-
-    def _capture(self) -> torch.cuda.CUDAGraph:
-        for _ in range(3):  # what is chosen and allocated at first use must not be in the graph
-            self.found = self._compute()
-        torch.cuda.current_stream().synchronize()
-        graph = torch.cuda.CUDAGraph()
-        # The classifier's thread may go on allocating meanwhile.
-        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
-            self.found = self._compute()
-        return graph
 
     def _compute(self) -> tuple[Tensor, Tensor]:
         """The surest cells, decoded, (batch, cells, 5 + K·values), and their scores (batch, cells), surest first."""

@@ -1,5 +1,6 @@
 """Pictures as RGB: scaled down first they are what they would be scaled down afterwards."""
 
+from threading import Thread
 from types import SimpleNamespace
 
 import av
@@ -266,3 +267,21 @@ def test_of_a_frame_with_many_small_people_the_whole_picture_is_made_once(near_a
     poses = extract_poses(near_and_far, PoseStages(device="cpu"), subjects="all")
     assert poses.present.all(axis=0).mean() > 0.9
     assert len(set(asked)) == len(asked) == len(poses.times)
+
+
+def test_threads_that_convert_do_not_share_what_they_convert_with():
+    convert, others = RgbConverter(), []
+    thread = Thread(target=lambda: others.append((convert._own.whole, convert._own.small)))
+    thread.start()
+    thread.join()
+    assert others[0][0] is not convert._own.whole
+    assert others[0][1] is not convert._own.small
+
+
+def test_what_is_live_is_converted_in_one_thread_with_cores_to_spare_too(tmp_path, draw_video, monkeypatch):
+    monkeypatch.setattr(PoseStages, "_has_cores_to_spare", True)
+    monkeypatch.setattr("poseact.extract.in_threads", lambda *asked: pytest.fail("would be late"))
+    with Video(draw_video(tmp_path / "v.mp4", 4)) as video, Engine() as engine:
+        video.is_live = True
+        with PoseStages(device="cpu").decoded(video, engine) as frames:
+            assert len(list(frames)) == 4

@@ -1,10 +1,12 @@
 """Trackers in a process of their own say what they would say here; it ends with whoever started it, or is told dead."""
 
 import gc
+import io
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
 
@@ -13,6 +15,7 @@ import psutil
 import pytest
 from draw_actions import Scene, act, render, write_video
 
+from poseact import track_process
 from poseact.cuts import mark_cuts
 from poseact.detect import Detections
 from poseact.engine import Engine
@@ -82,7 +85,7 @@ def test_what_goes_wrong_before_comes_after_the_last_good_frame(process):
 
 
 def test_what_goes_wrong_there_is_raised_here(process):
-    with process.video(RATE) as ask, pytest.raises(ValueError, match="too many values"):
+    with process.video(RATE) as ask, pytest.raises(RuntimeError, match=r"Traceback(.|\n)*too many values"):
         ask([("no sighting", SHOTS[0], "nor a pair")])
     with Engine() as engine:
         assert len(list(follow_elsewhere(walkers(3), RATE, engine, process))) == 3
@@ -108,7 +111,7 @@ def test_a_process_that_was_killed_is_told_and_another_takes_its_place():
         tracked = follow_elsewhere(walkers(200), RATE, engine, process)
         next(tracked)
         process._process.kill()
-        with pytest.raises(StalledError, match=r"ended \(signal 9\)"):
+        with pytest.raises(StalledError, match="was killed; the memory may have been full"):
             list(tracked)
         assert len(list(follow_elsewhere(walkers(3), RATE, engine, process))) == 3
 
@@ -122,7 +125,8 @@ def test_a_process_that_hangs_is_given_up():
         os.kill(process._process.pid, signal.SIGSTOP)
         with pytest.raises(StalledError, match="following people"):
             list(tracked)
-    os.kill(process._process.pid, signal.SIGCONT)
+    with Engine() as engine:
+        assert ids_of(follow_elsewhere(walkers(3), RATE, engine, process)) == ids_here(3), "another takes its place"
 
 
 def test_where_pipes_may_not_be_larger_they_are_as_they_are(monkeypatch):
@@ -168,6 +172,90 @@ def test_it_ends_when_who_started_it_is_killed():
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_process_that_ends_by_itself_is_told_with_its_last_words(monkeypatch):
+    monkeypatch.setattr(sys, "path", ["/nowhere"])
+    with TrackerProcess().video(RATE) as ask, pytest.raises(StalledError, match=r"ended with exit code 1: .*Error: "):
+        ask([None])
+
+
+def test_a_process_that_cannot_be_started_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(StalledError, match="cannot be started: No such file"), TrackerProcess().video(RATE):
+        pass
+
+
+def test_it_imports_nothing_from_the_current_folder(tmp_path):
+    (tmp_path / "scenedetect.py").write_text("raise RuntimeError('not this one')")
+    script = tmp_path / "elsewhere" / "script.py"
+    script.parent.mkdir()
+    script.write_text(
+        f"import sys; sys.path += {sys.path!r}\n"
+        "from poseact.track_process import TrackerProcess\n"
+        "with TrackerProcess().video(25.0) as ask:\n    print(ask([None]))\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[[]]\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_how_it_runs(process):
+    with process.video(RATE) as ask:
+        ask([None])
+        pid = process._process.pid
+        assert psutil.Process(pid).environ()["OMP_NUM_THREADS"] == "1"
+        assert psutil.Process(pid).environ()["YOLO_CONFIG_DIR"] == os.environ["YOLO_CONFIG_DIR"], (
+            "which goes in the end"
+        )
+        assert os.getsid(pid) == pid, "Ctrl-C is for who started it"
+        assert os.path.samefile(f"/proc/{pid}/fd/1", f"/proc/{pid}/fd/2"), "what is printed is no answer"
+
+
+def test_chains_of_several_threads_share_the_process(process):
+    found = {}
+
+    def one(number):
+        with Engine() as engine:
+            found[number] = ids_of(follow_elsewhere(walkers(100), RATE, engine, process))
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[number] for number in range(4)] == [ids_here(100)] * 4
+
+
+def test_trackers_of_videos_that_are_over_are_forgotten(monkeypatch):
+    made = []
+
+    class Follower:
+        def __init__(self, rate):
+            made.append(weakref.ref(self))
+
+        def __call__(self, seen):
+            return sum(each() is not None for each in made)
+
+    monkeypatch.setattr(track_process, "_Follower", Follower)
+    requests, answers = io.BytesIO(), io.BytesIO()
+    for number, over in ((0, []), (1, []), (2, [0, 1])):
+        track_process._send((number, RATE, [None], over), requests)
+    requests.seek(0)
+    track_process.serve(requests, answers)
+    answers.seek(0)
+    assert [track_process._receive(answers) for _ in range(3)] == [[1], [2], [1]]
+
+
+def test_it_is_told_which_videos_are_over_and_asked_nothing_more_of_them(monkeypatch):
+    sent, send = [], track_process._send
+    monkeypatch.setattr(track_process, "_send", lambda content, pipe: sent.append(content[3]) or send(content, pipe))
+    process = TrackerProcess()
+    for _ in range(3):
+        with process.video(RATE) as ask:
+            assert ask([None]) == [[]]
+        assert ask([None, None]) == [[], []]
+    assert sent == [[], [0], [1]]
+
+
 @pytest.mark.parametrize(
     ("device", "cores", "chosen", "elsewhere"),
     [
@@ -176,8 +264,9 @@ def test_it_ends_when_who_started_it_is_killed():
         ("cpu", 16, {}, False),
         ("cuda:0", 16, {"boxes": "boxes.csv"}, False),
         ("cuda:0", 16, {"detector": lambda frames: []}, False),
+        ("cuda:0", 16, {"pose": lambda frames, found: found}, False),
     ],
-    ids=["large GPU machine", "few cores", "CPU", "ids may be given", "somebody's own detector"],
+    ids=["large GPU machine", "few cores", "CPU", "ids may be given", "one's own detector", "one's own estimator"],
 )
 def test_where_people_are_followed(monkeypatch, device, cores, chosen, elsewhere):
     monkeypatch.setattr("poseact.extract.choose_device", lambda device: device)
@@ -192,7 +281,7 @@ def test_where_people_are_followed(monkeypatch, device, cores, chosen, elsewhere
     with Engine() as engine:
         for is_live in (False, True):
             frames = (frame for frame, _ in walkers(2))
-            list(stages.follow(frames, find, RATE, engine, is_live=is_live))
+            list(stages.track_found(frames, find, RATE, engine, is_live=is_live))
             assert len(started) == elsewhere, "what is live is always followed here"
 
 
@@ -202,7 +291,7 @@ def test_a_chain_for_many_cores_finds_what_any_other_does(tmp_path, monkeypatch)
     video = tmp_path / "v.mp4"
     write_video(video, render(Scene(actors), 2.0, 15, (720, 1280)), 15)
     any_other = extract_poses(video, PoseStages(device="cpu", search="whole"), subjects="all")
-    monkeypatch.setattr(PoseStages, "_has_many_cores", True)
+    monkeypatch.setattr(PoseStages, "_has_cores_to_spare", True)
     for_many = extract_poses(video, PoseStages(device="cpu", search="whole"), subjects="all")
     assert len(for_many.times) == 30
     assert len(any_other.track_ids) == 2

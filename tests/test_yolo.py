@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 import small_yolo
@@ -10,6 +11,7 @@ from draw_actions import Scene, act, render
 
 from poseact import yolo, yolo_net
 from poseact.errors import ModelError
+from poseact.letterbox import fit
 from poseact.video import Video
 from poseact.yolo import Yolo, share_yolo
 from poseact.yolo_cuda import BATCH, CudaNetwork
@@ -214,3 +216,15 @@ def test_on_a_gpu(small, weights, drawn):
     assert len(model([noise(256, 256, i) for i in range(3)], 256, square=True)) == 3
     for name in KINDS[1:]:
         assert len(Yolo(small(name), "cuda:0")([noise(90, 160)], 192)) == 1
+
+
+def test_of_a_picture_scaled_or_whole_the_same_is_found_on_a_gpu(small):
+    direct, image = as_on_a_gpu(small("yolo11n-pose.yaml")), noise(180, 320)
+    box = fit((180, 320), 192, direct.head.stride, square=False)
+    pictures = [image, cv2.resize(image, box.fitted[::-1], interpolation=cv2.INTER_NEAREST)]
+    found = direct.within(pictures, [box, box])
+    assert direct.see._steps_for.cache_info().misses == 2, "each is fitted in its own way"
+    for picture, each in zip(pictures, found, strict=True):
+        (alone,) = direct.within([picture], [box])
+        assert len(each.boxes)
+        assert np.array_equal(each.boxes, alone.boxes)

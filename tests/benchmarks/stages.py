@@ -84,7 +84,7 @@ class Chain:
         def find(marked: Iterable[MarkedFrame]) -> Iterator[Found]:
             return ((frame, new_scene, self._looked.found[frame.time]) for frame, new_scene in marked)
 
-        return self.pipeline.stages.follow(frames, find, self._rate, engine)
+        return self.pipeline.stages.track_found(frames, find, self._rate, engine)
 
     def _whole_sequence(self) -> PoseSequence:
         poses = TrackedPoses(COCO17, self._kept[0].size)
