@@ -69,6 +69,13 @@ def test_visibility_flags_are_no_scores():
     assert scores[0, 2].tolist() == [0] * 13
 
 
+def test_keypoints_parked_in_a_picture_that_was_enlarged_since_are_absent():
+    keypoints = person(1)
+    keypoints[0, 0, 3], keypoints[0, 0, 4] = 1.5, 8.5
+    _, scores = training_poses(poses(keypoints, np.ones((1, 1, 13))), BODY13)
+    assert scores[0, 0].tolist() == [1, 1, 1, 0, *[1] * 9]
+
+
 def test_scores_of_an_estimator_are_kept():
     scores = np.full((1, 2, 13), 0.7, np.float32)
     scores[0, 0, WRIST] = 0

@@ -13,8 +13,9 @@ from ..errors import InputError
 from ..poses import Annotation, PoseSequence
 from ..skeleton import Layout, conversion
 
-# Annotators park keypoints that they could not place at or below this pixel.
-_PARKED = 1.0
+# Annotators park keypoints that they could not place at (1, 1), which in a picture that was enlarged since lies further
+# out: in Penn Action at up to 1.5 pixels, where no other keypoint is nearer than 8.
+_PARKED = 2.0
 
 
 @dataclass(frozen=True)
