@@ -18,10 +18,9 @@ from motions import FOOT, HAND, HEAD
 
 from poseact.poses import PoseSequence, load_poses
 from poseact.skeleton import BODY13, conversion
+from poseact.training.dataset import PARKED
 
 _SUPERSAMPLING = 2
-# What counts as a position: annotators park what they could not place at or below this pixel.
-_PARKED = 1.0
 # Lengths in body heights, by which the height of a body is told from its keypoints.
 _SEGMENTS = {
     ("shoulder", "elbow"): 0.172,
@@ -88,7 +87,7 @@ def render_poses(poses: PoseSequence, look: Look, person: int = 0) -> Iterator[n
 
 def placed(poses: PoseSequence) -> np.ndarray:
     """(M, T, K) bool: the keypoints that have a position, be they visible or hidden."""
-    return (poses.keypoints > _PARKED).all(axis=-1) & poses.present[..., None]
+    return (poses.keypoints > PARKED).all(axis=-1) & poses.present[..., None]
 
 
 def joints_of_keypoints(keypoints: np.ndarray, there: np.ndarray) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
