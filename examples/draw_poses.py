@@ -18,7 +18,7 @@ from motions import FOOT, HAND, HEAD
 
 from poseact.poses import PoseSequence, load_poses
 from poseact.skeleton import BODY13, conversion
-from poseact.training.dataset import PARKED
+from poseact.training.dataset import placed
 
 _SUPERSAMPLING = 2
 # Lengths in body heights, by which the height of a body is told from its keypoints.
@@ -83,11 +83,6 @@ def render_poses(poses: PoseSequence, look: Look, person: int = 0) -> Iterator[n
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         down, across = rng.integers(0, 16, 2)
         yield (small + noise[down : down + height, across : across + width]).clip(0, 255).astype(np.uint8)
-
-
-def placed(poses: PoseSequence) -> np.ndarray:
-    """(M, T, K) bool: the keypoints that have a position, be they visible or hidden."""
-    return (poses.keypoints > PARKED).all(axis=-1) & poses.present[..., None]
 
 
 def joints_of_keypoints(keypoints: np.ndarray, there: np.ndarray) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:

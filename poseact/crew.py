@@ -62,6 +62,18 @@ class Event:
     exit_code: int = 0
 
 
+def ended_by(exit_code: int | None) -> str | None:
+    """The signal that ended a process with this exit code; None if it ended by itself."""
+    if exit_code is None or exit_code >= 0:
+        return None
+    return signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else f"signal {-exit_code}"
+
+
+def last_words(printed: str) -> str:
+    """The last line of what a process printed, to be told after how it ended; of nothing, nothing."""
+    return next((f": {line.strip()}" for line in reversed(printed.split("\n")) if line.strip()), "")
+
+
 class Worker:
     """One process and what it is doing. done, total: seconds of the video in hand."""
 
@@ -92,16 +104,15 @@ class Worker:
     def why_it_ended(self) -> str:
         self._process.join(_FAREWELL)
         code = self._process.exitcode
-        if code is None or code >= 0:
+        name = ended_by(code)
+        if name is None:
             return f"the worker process ended with exit code {code}"
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         hint = "; the memory may have been full, so try fewer --workers" if name == "SIGKILL" else ""
         return f"the worker process was ended by {name}{hint}"
 
     def last_words(self) -> str:
         """What it printed last, if anything; the whole of it is gone with the run."""
-        lines = self._log.read_text(errors="replace").split("\n") if self._log.exists() else []
-        return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+        return last_words(self._log.read_text(errors="replace")) if self._log.exists() else ""
 
     def end(self) -> None:
         """End the process and wait until it has. What it has not sent yet is lost."""

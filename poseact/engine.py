@@ -206,13 +206,19 @@ def in_threads(make: Callable[[list[T]], Iterable[U]], items: Iterable[T], threa
         failure.check()
 
     failure = Failure()
-    waiting: deque[Future[tuple[list[U], Failure]]] = deque()
     with ThreadPoolExecutor(threads, "poseact helper") as pool:
         rest = failure.after(items)
-        while some := list(islice(rest, together)):
-            waiting.append(pool.submit(made_of, some))
-            if len(waiting) > threads:
-                yield from answers(waiting.popleft())
-        for future in waiting:
+        batches = iter(lambda: list(islice(rest, together)), [])
+        for future in begun_ahead((pool.submit(made_of, some) for some in batches), threads):
             yield from answers(future)
     failure.check()
+
+
+def begun_ahead(items: Iterable[T], count: int) -> Iterator[T]:
+    """The same items, each after `count` more were made: whatever these begin goes on meanwhile."""
+    waiting: deque[T] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from .boxes import BoxesDetector, boxes_of
 from .cuts import MarkedFrame, mark_cuts
 from .detect import Detections, Detector, YoloDetector
 from .device import choose_device, kind_of
-from .engine import Ahead, Engine, in_threads
+from .engine import Ahead, Engine, begun_ahead, in_threads
 from .errors import InputError, UsageError
 from .failure import Failure
 from .follow import Follow
@@ -164,7 +163,7 @@ class PoseStages:
         end: float | None = None,
         wanted: Callable[[float], bool] | None = None,
     ) -> Iterator[Ahead[Frame]]:
-        """The frames of a video, see `Video.frames`, decoded in one thread, and converted or only scaled in another; of
+        """The frames of a video, see `Video.frames`, decoded in one thread, and converted or only scaled in others; of
         a live one, without a queue in which they would grow old."""
         import cv2
 
@@ -252,16 +251,17 @@ class PoseStages:
         self, marked: Iterable[MarkedFrame], find: Run, most: int, multiple: int, engine: Engine
     ) -> Iterator[Found]:
         """The same with the people in it; networks have a batch to do while the one before is looked at."""
-        in_flight: deque[tuple[list[MarkedFrame], Future]] = deque()
-        failure = Failure()
-        for batch in _batches(failure.after(marked), most, multiple, _MOST_TOGETHER[kind_of(self.device)]):
+
+        def submitted(batch: list[MarkedFrame]) -> Future:
             # Where it matters where a call ends, it must not depend on what happens to wait.
             together = most if multiple == 1 else len(batch)
-            in_flight.append((batch, engine.submit(NETWORKS, "detection and poses", find, batch, together)))
-            while len(in_flight) >= min(most, _IN_FLIGHT):
-                yield from _answered(*in_flight.popleft(), engine)
-        for batch, future in in_flight:
-            yield from _answered(batch, future, engine)
+            return engine.submit(NETWORKS, "detection and poses", find, batch, together)
+
+        failure = Failure()
+        batches = _batches(failure.after(marked), most, multiple, _MOST_TOGETHER[kind_of(self.device)])
+        for batch, future in begun_ahead(((batch, submitted(batch)) for batch in batches), min(most, _IN_FLIGHT) - 1):
+            for (frame, new_scene), found in zip(batch, engine.result(future), strict=True):
+                yield frame, new_scene, found
         failure.check()
 
     def _find(self, marked: list[MarkedFrame]) -> list[Detections]:
@@ -306,11 +306,6 @@ def _batches(marked: Iterable[MarkedFrame], most: int, multiple: int, most_bytes
             batch = []
     if batch:
         yield batch
-
-
-def _answered(batch: list[MarkedFrame], future: Future, engine: Engine) -> Iterator[Found]:
-    for (frame, new_scene), found in zip(batch, engine.result(future), strict=True):
-        yield frame, new_scene, found
 
 
 def _is_onnx(weights: Path) -> bool:

@@ -44,7 +44,6 @@ _MIDDLE = (0.25, 0.75)
 # Steps of hue, saturation and brightness that colours are told apart by.
 _STEPS = (12, 4, 4)
 
-
 # A frame, whether a new scene begins with it, and everybody found in it.
 Found = tuple[Frame, bool, Detections]
 

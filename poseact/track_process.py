@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,6 @@ import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -27,9 +25,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from .crew import ended_by, last_words
 from .cuts import CutFinder, small
 from .detect import Detections
-from .engine import Engine
+from .engine import Engine, begun_ahead
 from .errors import PoseActError, StalledError
 from .failure import Failure
 from .gaps import Tracked
@@ -76,6 +75,8 @@ class TrackerProcess:
         StalledError if the process cannot be started or has ended."""
         with self._starting:
             if self._process is None or self._process.poll() is not None:
+                self._words.seek(0)
+                self._words.truncate()  # of one before
                 self._process = _started(self._words)
                 weakref.finalize(self, _end, self._process)
         process, number = self._process, next(self._numbers)
@@ -111,11 +112,10 @@ class TrackerProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             return "gave no answer that can be read; try again"
-        if code == -signal.SIGKILL:
+        if ended_by(code) == "SIGKILL":
             return "was killed; the memory may have been full, so close other programs and try again"
         self._words.seek(0)
-        words = self._words.read().decode(errors="replace").strip().rpartition("\n")[2]
-        return f"ended with exit code {code}" + (f": {words}" if words else "")
+        return f"ended with exit code {code}{last_words(self._words.read().decode(errors='replace'))}"
 
 
 def follow_elsewhere(
@@ -124,15 +124,12 @@ def follow_elsewhere(
     """As `cuts.mark_cuts` and `track.follow`, by a process, so that frames come some batches late. No ids may be given,
     nor may the source be live."""
     unnamed: deque[tuple[Frame, Detections]] = deque()
-    in_flight: deque[Future] = deque()
     failure = Failure()
     with process.video(rate) as ask:
         seen = _seen_in(failure.after(found_in), unnamed)
-        while batch := list(islice(seen, _TOGETHER)):
-            in_flight.append(engine.submit(_FOLLOWING, "following people", ask, batch, len(batch)))
-            if len(in_flight) > _IN_FLIGHT:
-                yield from _named(unnamed, engine.result(in_flight.popleft()))
-        for future in in_flight:
+        batches = iter(lambda: list(islice(seen, _TOGETHER)), [])
+        asked = (engine.submit(_FOLLOWING, "following people", ask, batch, len(batch)) for batch in batches)
+        for future in begun_ahead(asked, _IN_FLIGHT):
             yield from _named(unnamed, engine.result(future))
     failure.check()
 

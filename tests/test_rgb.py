@@ -250,7 +250,7 @@ def test_people_are_found_as_they_are_in_whole_pictures(near_and_far, monkeypatc
 
 
 def test_the_tracker_is_told_how_large_the_picture_is(near_and_far, monkeypatch):
-    told = set()
+    told, seen = set(), set()
     update = Tracker.update
 
     def recorded(self, sighting):
@@ -258,8 +258,10 @@ def test_the_tracker_is_told_how_large_the_picture_is(near_and_far, monkeypatch)
         return update(self, sighting)
 
     monkeypatch.setattr(Tracker, "update", recorded)
+    monkeypatch.setattr("poseact.track.clothes_of", lambda *what: seen.add(what[0].shape) or clothes_of(*what))
     extract_poses(near_and_far, PoseStages(device="cpu"))
     assert told == {(1080, 1920)}
+    assert seen == {(360, 640, 3)}
 
 
 def test_of_a_frame_with_many_small_people_the_whole_picture_is_made_once(near_and_far, asked, monkeypatch):

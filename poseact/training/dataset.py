@@ -15,7 +15,7 @@ from ..skeleton import Layout, conversion
 
 # Annotators park keypoints that they could not place at (1, 1), which in a picture that was enlarged since lies further
 # out: in Penn Action at up to 1.5 pixels, where no other keypoint is nearer than 8.
-PARKED = 2.0
+_PARKED = 2.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,10 @@ def training_poses(poses: PoseSequence, layout: Layout) -> tuple[np.ndarray, np.
     order = conversion(poses.layout, layout)
     keypoints, scores = poses.keypoints[:, :, order], poses.scores[:, :, order]
     if np.isin(poses.scores, (0, 1)).all():
-        placed = (keypoints > PARKED).all(axis=-1)
-        scores = (placed & poses.present[..., None]).astype(np.float32)
+        scores = placed(poses)[:, :, order].astype(np.float32)
     return keypoints, scores
+
+
+def placed(poses: PoseSequence) -> np.ndarray:
+    """(M, T, K) bool: the keypoints that annotators gave a position, be they visible or hidden."""
+    return (poses.keypoints > _PARKED).all(axis=-1) & poses.present[..., None]

@@ -30,7 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 from draw_actions import write_video
-from draw_poses import placed, random_look, render_poses
+from draw_poses import random_look, render_poses
 
 from poseact.engine import Engine
 from poseact.extract import PoseStages
@@ -39,6 +39,7 @@ from poseact.sampling import uniform_indices
 from poseact.skeleton import BODY13, conversion
 from poseact.track import TrackedPoses, prominence
 from poseact.training.data import hold_out
+from poseact.training.dataset import placed
 from poseact.training.labels import labels_beside
 from poseact.video import Frame, Video
 

@@ -6,7 +6,7 @@ Prints one JSON object: for each stage the frames (of the classifier: clips) a s
 processor seconds that it would need for the whole video, and `together`, what the chain really needs. What counts are
 the frames that the chain looks at for people, however many more are decoded.
 
-decoding: from the file to RGB pictures, in the chain's two threads. poses: detection and keypoints of pictures in
+decoding: from the file to RGB pictures, in the chain's threads. poses: detection and keypoints of pictures in
 memory, in batches as the chain makes them. tracking: cuts and tracks, on pictures and poses in memory. labels: volumes
 and classifiers, on poses in memory.
 """
