@@ -8,6 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+# Of each part of a body that a picture's lower edge cuts off, the keypoints.
+_CUT_OFF = {"feet": ("_ankle",), "legs": ("_knee", "_ankle"), "below-waist": ("_hip", "_knee", "_ankle")}
+# Parts that are often not to be seen: cut off, or behind the rest of a body that is seen from the side.
+PARTS = (*_CUT_OFF, "left", "right")
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -36,6 +41,12 @@ class Layout:
         for left, right in self.left_right_pairs:
             order[left], order[right] = right, left
         return tuple(order)
+
+    def part(self, name: str) -> tuple[int, ...]:
+        """The keypoints of a part, one of PARTS."""
+        if name in _CUT_OFF:
+            return tuple(i for i, keypoint in enumerate(self.keypoints) if keypoint.endswith(_CUT_OFF[name]))
+        return tuple(i for i, keypoint in enumerate(self.keypoints) if keypoint.startswith(f"{name}_"))
 
     @cached_property
     def mirrored_limbs(self) -> tuple[int, ...]:

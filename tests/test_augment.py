@@ -107,20 +107,15 @@ def test_full_strength_is_what_is_shipped():
         {"drop_points": 1.0},
         {"drop_frames": 1.0},
         {"drop_limb": 1.0},
-        {"drop_legs": 1.0},
     ],
 )
 def test_each_loss_loses_what_its_name_says(options):
     lost = augmenter(replace(Augmentation().scaled(0), **options)).lose_keypoints(torch.ones(20, 1, 12, 13)) == 0
     assert lost.any()
     assert not lost.all()
-    legs = [i for i, name in enumerate(BODY13.keypoints) if name.endswith(("knee", "ankle"))]
     limbs = [i for i, name in enumerate(BODY13.keypoints) if name.endswith(("elbow", "wrist", "knee", "ankle"))]
     if "drop_frames" in options:
         assert torch.equal(lost.any(dim=3), lost.all(dim=3))
-    if "drop_legs" in options:
-        assert lost[..., legs].all()
-        assert lost.sum() == lost[..., legs].sum()
     if "drop_limb" in options:
         assert lost.sum() == lost[..., limbs].sum()
         assert (lost.sum(dim=3) <= 2).all()
@@ -130,6 +125,44 @@ def test_a_lost_keypoint_stays_lost():
     scores = torch.ones(4, 1, 8, 13)
     scores[:, :, 3] = 0
     assert (augmenter().lose_keypoints(scores)[:, :, 3] == 0).all()
+
+
+def hidden_by(options, scores, seed=0):
+    return (augmenter(replace(Augmentation().scaled(0), **options), seed).hide(scores) == 0) & (scores > 0)
+
+
+def test_parts_are_hidden_throughout():
+    hidden = hidden_by({"drop_part": 1.0}, torch.ones(60, 1, 4, 13))
+    assert torch.equal(hidden.any(dim=2), hidden.all(dim=2))
+    found = {tuple(clip[0, 0].nonzero().flatten().tolist()) for clip in hidden}
+    feet, legs, below = (11, 12), (9, 10, 11, 12), (7, 8, 9, 10, 11, 12)
+    assert found == {feet, legs, below, (1, 3, 5, 7, 9, 11), (2, 4, 6, 8, 10, 12)}
+
+
+def test_what_one_sequence_lacks_is_absent_in_the_next():
+    scores = torch.ones(3, 1, 4, 13)
+    scores[0, :, 1:3, 7:] = 0
+    hidden = hidden_by({"borrowed": 1.0}, scores)
+    assert hidden[1, 0].nonzero()[:, 0].unique().tolist() == [1, 2]
+    assert hidden[1, 0, 1].nonzero().flatten().tolist() == [7, 8, 9, 10, 11, 12]
+    assert not hidden[[0, 2]].any()
+
+
+def test_where_nobody_is_there_nothing_is_told_of_a_body():
+    scores = torch.ones(2, 2, 4, 13)
+    scores[0, 1] = 0
+    scores[0, 0, 2] = 0
+    assert not hidden_by({"borrowed": 1.0}, scores).any()
+
+
+def test_too_little_to_tell_an_action_is_never_left():
+    scores = torch.ones(40, 1, 4, 13)
+    scores[:, :, :, 7:] = 0  # of a guitarist whose one side is hidden too, three keypoints would be left
+    hidden = hidden_by({"drop_part": 1.0}, scores)
+    assert not hidden.any()
+    scores[::2, :, :, 7:] = 1
+    scores[::2, :, :, 1:7] = 0  # of legs on arms nothing would be
+    assert not hidden_by({"borrowed": 1.0}, scores).any()
 
 
 def test_a_crop_is_a_part_of_its_box():

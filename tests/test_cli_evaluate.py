@@ -207,7 +207,9 @@ def test_options_that_make_no_sense(make_bundle, poses, options, says):
     one_sentence(err, says)
 
 
-@pytest.mark.parametrize("options", [["--clips", 0], ["--drop-keypoint", 2], ["--precision", "int8"], ["--seed", -1]])
+@pytest.mark.parametrize(
+    "options", [["--clips", 0], ["--drop-keypoint", 2], ["--precision", "int8"], ["--seed", -1], ["--hide", "tail"]]
+)
 def test_values_out_of_range(make_bundle, poses, options):
     assert run("evaluate", make_bundle(), poses, *options)[0] == 2
 

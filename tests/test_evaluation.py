@@ -226,6 +226,25 @@ def test_the_classifier_sees_the_loss(tmp_path):
     assert ((classifier.seen[0][1] == 0).sum(dim=3) == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("part", "keypoints"),
+    [
+        ("feet", (11, 12)),
+        ("legs", (9, 10, 11, 12)),
+        ("below-waist", (7, 8, 9, 10, 11, 12)),
+        ("left", (1, 3, 5, 7, 9, 11)),
+        ("right", (2, 4, 6, 8, 10, 12)),
+    ],
+)
+def test_a_part_is_hidden_of_everybody_throughout(tmp_path, part, keypoints):
+    classifier = Recorder()
+    sequence_probabilities(classifier, annotations_of(tmp_path, row("a", 0, people=2)), EvaluationOptions(hide=part))
+    points, scores = classifier.seen[0][:2]
+    hidden = [k in keypoints for k in range(13)]
+    assert ((scores == 0) == torch.tensor(hidden)).all()
+    assert (points[..., hidden, :] == 0).all()
+
+
 # Memory
 
 
@@ -240,7 +259,15 @@ def test_a_batch_that_is_too_large_tells_which_one_fits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"clips": 0}, {"batch_size": 0}, {"drop_keypoint": 1.5}, {"drop_keypoint": float("nan")}, {"seed": -1}]
+    "wrong",
+    [
+        {"clips": 0},
+        {"batch_size": 0},
+        {"drop_keypoint": 1.5},
+        {"drop_keypoint": float("nan")},
+        {"seed": -1},
+        {"hide": "tail"},
+    ],
 )
 def test_options_that_make_no_sense(wrong):
     with pytest.raises(UsageError):

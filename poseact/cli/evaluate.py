@@ -69,6 +69,14 @@ DropKeypoint = Annotated[
         max=1,
     ),
 ]
+Hide = Annotated[
+    str | None,
+    _option(
+        "Show nobody's feet, legs, below-waist, left or right: how good on people who are not wholly to be seen?",
+        _VIEWS,
+        metavar="PART",
+    ),
+]
 Seed = Annotated[int, _option("Of the lost keypoints.", _VIEWS, min=0)]
 BatchSize = Annotated[
     int | None, _option("Clips at a time. Default: 8, on a GPU 32.", "Models", min=1, show_default=False)
@@ -96,6 +104,7 @@ def evaluate(
     clips: Clips = 1,
     flip: Flip = False,
     drop_keypoint: DropKeypoint = 0.0,
+    hide: Hide = None,
     seed: Seed = 0,
     precision: PrecisionName = Precision.auto,
     weights: Weights = None,
@@ -121,6 +130,7 @@ def evaluate(
         mirror=flip,
         batch_size=batch_size,
         drop_keypoint=drop_keypoint,
+        hide=hide,
         seed=seed,
         visibility_as_score=visibility_as_score,
         planes=tuple(planes.split(",")),

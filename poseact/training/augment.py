@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..skeleton import Layout
+from ..skeleton import PARTS, Layout
 from .dataset import PoseBatch, PoseDataset
 
 # Of those sequences whose frames repeat, the most steps that are added from one frame to the next that is there.
 _SLOWEST = 2.5
+# Keypoints of a frame, on average, below which no parts are hidden: fewer tell nothing.
+_FEWEST_SEEN = 5
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,11 @@ class Augmentation:
     changes slowly. confused: largest share of frames in which a left arm or leg is taken for the right one.
     outlier: share of far-off keypoints.
     drop_points, drop_frames: largest share of single keypoints or whole frames that are lost.
-    drop_limb, drop_legs: probability that an arm or leg is lost for a while, or both legs throughout.
+    drop_limb: probability that an arm or leg is lost for a while.
+    drop_part: probability that a picture's edge or the body itself hides a part throughout: the feet, the legs, all
+    below the waist, or one side. borrowed: probability that what another sequence lacks is absent in this one too: in
+    annotations it goes with the action (of Penn Action's sequences in whose pictures there is nothing below the waist,
+    all that are trained on are guitarists).
     least_score: scores fall to this. crop: least share of the volume's area that is shown.
     still, spliced: probability that a sequence becomes no action at all, by holding one frame, or by the legs of
     another sequence under its body; its label is then -1.
@@ -56,7 +62,8 @@ class Augmentation:
     drop_points: float = 0.12
     drop_frames: float = 0.2
     drop_limb: float = 0.15
-    drop_legs: float = 0.08
+    drop_part: float = 0.4
+    borrowed: float = 0.5
     least_score: float = 0.45
     crop: float = 0.56
     still: float = 0.0
@@ -65,11 +72,12 @@ class Augmentation:
     def scaled(self, strength: float) -> Augmentation:
         """Everything that imitates estimated poses, stronger or weaker; the paper's own flip and crop stay."""
         amounts = ["hold", "rotation", "stretch", "drift", "zoom", "jitter", "bias", "wander"]
-        amounts += ["confused", "outlier", "drop_points", "drop_frames", "drop_limb", "drop_legs"]
+        amounts += ["confused", "outlier", "drop_points", "drop_frames", "drop_limb", "drop_part"]
         return replace(
             self,
             **{name: strength * getattr(self, name) for name in amounts},
             sides=min(0.5, strength * self.sides),
+            borrowed=min(1.0, strength * self.borrowed),
             shortest_part=max(0.1, 1 - strength * (1 - self.shortest_part)),
             whole=max(0.0, 1 - strength * (1 - self.whole)),
             least_score=max(0.2, 1 - strength * (1 - self.least_score)),
@@ -93,7 +101,7 @@ class Augmenter:
         batch = dataset.batch(sequences, frames)
         keypoints, center, size = normalise(batch.keypoints, batch.scores)
         keypoints, scores, spliced = self.splice(keypoints, batch.scores, batch.labels)
-        scores = self.lose_keypoints(scores)
+        scores = self.lose_keypoints(self.hide(scores))
         keypoints, scores = self.confuse(keypoints, scores)
         keypoints = self.disturb(self.film(keypoints))
         keypoints, scores = self.mirror(keypoints, scores)
@@ -192,8 +200,21 @@ class Augmenter:
         keypoints = torch.where(exchange[..., None], keypoints[:, :, :, order], keypoints)
         return keypoints, torch.where(exchange, scores[..., order], scores)
 
+    def hide(self, scores: Tensor) -> Tensor:
+        """Parts of bodies that no picture shows, whatever the action."""
+        o, n = self.options, len(scores)
+        seen = scores > 0
+        others = seen.roll(1, 0)
+        others |= ~others.any(dim=3, keepdim=True)  # a frame without anybody lacks nothing of a body
+        hidden = ~others & self._chance(o.borrowed, n, 1, 1, 1)
+        part = torch.tensor(_part_masks(self.layout), device=self.device)
+        which = torch.floor(len(part) * self._uniform(n)).long()
+        hidden |= part[which][:, None, None] & self._chance(o.drop_part, n, 1, 1, 1)
+        left = (seen & ~hidden).sum(dim=3, keepdim=True).float().mean(dim=2, keepdim=True)
+        return torch.where(hidden & (left >= _FEWEST_SEEN), 0.0, scores)
+
     def lose_keypoints(self, scores: Tensor) -> Tensor:
-        """Keypoints, frames, limbs and legs that were not found; the rest get an estimator's scores."""
+        """Keypoints, frames and limbs that were not found; the rest get an estimator's scores."""
         o, (n, m, t, k) = self.options, scores.shape
         lost = self._chance(o.drop_points * self._uniform(n, 1, 1, 1) ** 2, n, m, t, k)
         lost |= self._chance(o.drop_frames * self._uniform(n, 1, 1, 1) ** 2, n, m, t, 1)
@@ -204,8 +225,6 @@ class Augmenter:
         while_lost = (time >= start * (1 - length)) & (time <= start * (1 - length) + length)
         while_lost &= self._chance(o.drop_limb, n, 1)
         lost |= while_lost[:, None, :, None] & limb[which][:, None, None]
-        legs = torch.tensor([name.endswith(("knee", "ankle")) for name in self.layout.keypoints], device=self.device)
-        lost |= self._chance(o.drop_legs, n, 1, 1, 1) & legs
         floor = o.least_score + (1 - o.least_score) * self._uniform(n, 1, 1, 1)
         seen = floor + (1 - floor) * self._uniform(n, m, 1, k) ** 0.5
         return torch.where(lost, 0.0, scores * seen)
@@ -246,6 +265,11 @@ def normalise(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor
     center = (there * keypoints).sum(dim=(1, 2, 3)) / there.sum(dim=(1, 2, 3)).clamp(min=1)
     center = center[:, None, None, None]
     return (keypoints - center) / size, center, size
+
+
+def _part_masks(layout: Layout) -> list[list[bool]]:
+    """For each part that may not be in the picture, which keypoints it has."""
+    return [[i in layout.part(name) for i in range(len(layout))] for name in PARTS]
 
 
 def _limb_masks(layout: Layout) -> list[list[bool]]:

@@ -19,7 +19,7 @@ from ..heatmaps import VolumeRule, heatmap_volume
 from ..planes import PLANES, check_planes
 from ..poses import Annotation, load_poses
 from ..sampling import pyskl_test_indices
-from ..skeleton import Layout, conversion
+from ..skeleton import PARTS, Layout, conversion
 from .data import check_layouts
 from .dataset import PoseDataset, build_dataset
 from .labels import class_names, label_indices
@@ -111,7 +111,8 @@ class EvaluationOptions:
     pipeline does.
     mirror: each clip also mirrored. batch_size: clips at a time, though never fewer than one sequence's; None: 8,
     on a GPU 32. drop_keypoint: probability that, in each frame, one random elbow, wrist, knee or ankle of each
-    person is lost (table 4). seed: of that. visibility_as_score: keep annotators' visibility flags as scores
+    person is lost (table 4). seed: of that. hide: a part of everybody, one of PARTS, that is not seen at all.
+    visibility_as_score: keep annotators' visibility flags as scores
     (see `training_poses`). planes: onto which 3D poses are projected.
     """
 
@@ -120,6 +121,7 @@ class EvaluationOptions:
     batch_size: int | None = None
     drop_keypoint: float = 0.0
     seed: int = 0
+    hide: str | None = None
     visibility_as_score: bool = False
     planes: tuple[str, ...] = PLANES
 
@@ -130,6 +132,8 @@ class EvaluationOptions:
             raise UsageError(f"the probability to drop a keypoint must be in [0, 1], got {self.drop_keypoint:g}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"the seed must be in [0, 2^63), got {self.seed}")
+        if self.hide is not None and self.hide not in PARTS:
+            raise UsageError(f"{self.hide!r} is no part of a body that can be hidden; there are {', '.join(PARTS)}")
         check_planes(self.planes)
 
 
@@ -289,7 +293,18 @@ def drop_limb_keypoints(dataset: PoseDataset, probability: float, seed: int) -> 
     shape = dataset.scores.shape[:2]
     which = torch.tensor(limb)[torch.randint(len(limb), shape, generator=generator)]
     hit = torch.rand(shape, generator=generator) < probability
-    lost = hit[..., None] & (which[..., None] == torch.arange(len(dataset.layout)))
+    return _without(dataset, hit[..., None] & (which[..., None] == torch.arange(len(dataset.layout))))
+
+
+def hide_part(dataset: PoseDataset, part: str) -> PoseDataset:
+    """The same people with a part of them, one of PARTS, out of sight."""
+    hidden = torch.zeros(len(dataset.layout), dtype=torch.bool)
+    hidden[list(dataset.layout.part(part))] = True
+    return _without(dataset, hidden.expand_as(dataset.scores))
+
+
+def _without(dataset: PoseDataset, lost: Tensor) -> PoseDataset:
+    """The same without some keypoints, lost (F, M, K) bool."""
     # Volume rules tell what is absent by the score or by a coordinate of 0.
     return replace(
         dataset,
@@ -311,6 +326,8 @@ def _build(annotations: Sequence[Annotation], layout: Layout, options: Evaluatio
         dataset = _with_scores_of_the_file(dataset, annotations)
     if options.drop_keypoint:
         dataset = drop_limb_keypoints(dataset, options.drop_keypoint, options.seed)
+    if options.hide:
+        dataset = hide_part(dataset, options.hide)
     return dataset
 
 
