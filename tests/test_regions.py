@@ -34,8 +34,19 @@ def test_somebody_who_is_surely_in_only_one_of_the_frames_makes_them_not_the_sam
     assert (same_people(two, one) is not None) == is_known
 
 
+def test_who_walks_is_the_same_though_the_boxes_hardly_overlap():
+    assert same_people(people((0, 0, 50, 100)), people((45, 0, 95, 100))).tolist() == [[0, 0]]
+
+
 def test_who_moves_far_is_not_surely_the_same():
-    assert same_people(people((0, 0, 50, 100)), people((40, 0, 90, 100))) is None
+    assert same_people(people((0, 0, 50, 100)), people((60, 0, 110, 100))) is None
+
+
+def test_one_who_is_found_twice_is_the_surer_of_the_two():
+    before = people((0, 0, 50, 100), (8, 0, 50, 100), scores=[0.8, 0.1])
+    after = people((9, 0, 52, 100), scores=[0.9])
+    assert same_people(before, after).tolist() == [[0, 0]]
+    assert same_people(after, before).tolist() == [[0, 0]]
 
 
 def test_nobody_is_the_same_as_nobody():
