@@ -25,7 +25,7 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(download, "_BACKOFF", 0.001)
-    monkeypatch.setattr(download, "_TIMEOUT", (2.0, 0.3))
+    monkeypatch.setattr(download, "_TIMEOUT", (2.0, 1.0))  # longer than a busy machine lets a server wait
     monkeypatch.delenv("POSEACT_OFFLINE", raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
