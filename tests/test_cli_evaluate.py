@@ -227,6 +227,8 @@ def test_nothing_is_overwritten(make_bundle, poses, tmp_path):
     one_sentence(bad(5, bundle, poses, "--scores", tmp_path), "is a folder")
     one_sentence(bad(2, f"{bundle},{bundle}", poses, "--record", "x"), "--record")
     one_sentence(bad(2, "actions27-slowonly-joint", poses, "--record", "x"), "--record")
+    for name in ("--json", ""):
+        one_sentence(bad(2, bundle, poses, "--record", name), "is no name for a figure")
     assert (poses.read_bytes(), bundle.read_bytes()) == before
 
 

@@ -180,6 +180,10 @@ def _check_outputs(
         check_figure(figure)
     if record is not None and (len(paths) > 1 or bundles in registry()):
         raise UsageError("--record writes into one bundle of yours: give the path of one")
+    if record is not None and (record.startswith("--") or not record.strip()):  # the next option, taken for the name
+        raise UsageError(
+            f"--record {record!r} is no name for a figure; say which one it is, as in 'poses.pkl:test top-1'"
+        )
     return paths
 
 

@@ -37,8 +37,8 @@ class Augmentation:
     drop_limb: probability that an arm or leg is lost for a while.
     drop_part: probability that a picture's edge or the body itself hides a part throughout: the feet, the legs, all
     below the waist, or one side. borrowed: probability that what another sequence lacks is absent in this one too: in
-    annotations it goes with the action (of Penn Action's sequences in whose pictures there is nothing below the waist,
-    all that are trained on are guitarists).
+    annotations it goes with the action (in whichever of Penn Action's training clips nothing is to be seen below the
+    waist, nearly all play the guitar).
     least_score: scores fall to this. crop: least share of the volume's area that is shown.
     still, spliced: probability that a sequence becomes no action at all, by holding one frame, or by the legs of
     another sequence under its body; its label is then -1.

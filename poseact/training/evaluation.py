@@ -112,8 +112,8 @@ class EvaluationOptions:
     mirror: each clip also mirrored. batch_size: clips at a time, though never fewer than one sequence's; None: 8,
     on a GPU 32. drop_keypoint: probability that, in each frame, one random elbow, wrist, knee or ankle of each
     person is lost (table 4). seed: of that. hide: a part of everybody, one of PARTS, that is not seen at all.
-    visibility_as_score: keep annotators' visibility flags as scores
-    (see `training_poses`). planes: onto which 3D poses are projected.
+    visibility_as_score: keep annotators' visibility flags as scores (see `training_poses`). planes: onto which 3D poses
+    are projected.
     """
 
     clips: int = 1
