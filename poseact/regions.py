@@ -19,7 +19,7 @@ _EDGE = 2.0
 # Who is found less surely, and only in one of the two frames, is not looked for in between.
 _SURE = 0.3
 # Boxes of two frames are of the same person if squares round them, as wide as the boxes are long, overlap at least so
-# much, and none overlaps another more: somebody who walks leaves a box that is narrow in a quarter of a second.
+# much, and neither overlaps another more: somebody who walks leaves a narrow box in a quarter of a second.
 _LEAST_OVERLAP = 0.3
 # What is seen round each box: this share of its longer side, but at least so many pixels of the network's input.
 _MARGIN, _LEAST_MARGIN = 0.2, 16
@@ -42,12 +42,12 @@ def same_people(before: Detections, after: Detections) -> np.ndarray | None:
     """Who is who in two frames, (P, 2) int64 indices; None if somebody is surely in only one of them."""
     squares = _squares(after.boxes)
     overlaps = np.array([iou(squares, box) for box in _squares(before.boxes)]).reshape(len(before), len(after))
-    # First among the sure, or one who is found twice would be somebody else's.
+    # First among the sure, or one who is found twice would be taken for another.
     sure = (before.scores >= _SURE)[:, None] & (after.scores >= _SURE)
     pairs = _nearest(np.where(sure, overlaps, 0))
     for b, a in pairs:
         overlaps[b], overlaps[:, a] = 0, 0
-    pairs += _nearest(overlaps)
+    pairs += _nearest(np.where(sure, 0, overlaps))
     found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     for detections, known in ((before, found[:, 0]), (after, found[:, 1])):
         if (np.delete(detections.scores, known) >= _SURE).any():

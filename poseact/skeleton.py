@@ -43,7 +43,9 @@ class Layout:
         return tuple(order)
 
     def part(self, name: str) -> tuple[int, ...]:
-        """The keypoints of a part, one of PARTS."""
+        """The keypoints of a part, one of PARTS. Raises ValueError if it is none of them."""
+        if name not in PARTS:
+            raise ValueError(f"{name!r} is no part of a body that can be hidden; there are {', '.join(PARTS)}")
         if name in _CUT_OFF:
             return tuple(i for i, keypoint in enumerate(self.keypoints) if keypoint.endswith(_CUT_OFF[name]))
         return tuple(i for i, keypoint in enumerate(self.keypoints) if keypoint.startswith(f"{name}_"))

@@ -14,7 +14,7 @@ from poseact.training.dataset import build_dataset
 
 
 def augmenter(options=Augmentation(), seed=0):
-    return Augmenter(options, BODY13, torch.Generator().manual_seed(seed))
+    return Augmenter(options, BODY13, torch.Generator().manual_seed(seed), least_score=0.2)
 
 
 def test_the_same_seed_draws_the_same_batch_and_another_seed_another():
@@ -127,6 +127,20 @@ def test_a_lost_keypoint_stays_lost():
     assert (augmenter().lose_keypoints(scores)[:, :, 3] == 0).all()
 
 
+def test_a_batch_hides_parts():
+    options = replace(Augmentation().scaled(0), drop_part=1.0)
+    dataset = dataset_of(example(0), example(1))
+    whole = augmenter(replace(options, drop_part=0.0)).batch(dataset, torch.tensor([0, 1]), 8)
+    cut = augmenter(options).batch(dataset, torch.tensor([0, 1]), 8)
+    assert (whole.scores > 0).all()
+    assert (cut.scores == 0).any(dim=(1, 2, 3)).all()
+
+
+def test_strength_scales_what_is_hidden():
+    assert Augmentation().scaled(0).borrowed == Augmentation().scaled(0).drop_part == 0
+    assert Augmentation().scaled(0.4).borrowed == pytest.approx(0.4 * Augmentation().borrowed)
+
+
 def hidden_by(options, scores, seed=0):
     return (augmenter(replace(Augmentation().scaled(0), **options), seed).hide(scores) == 0) & (scores > 0)
 
@@ -146,6 +160,23 @@ def test_what_one_sequence_lacks_is_absent_in_the_next():
     assert hidden[1, 0].nonzero()[:, 0].unique().tolist() == [1, 2]
     assert hidden[1, 0, 1].nonzero().flatten().tolist() == [7, 8, 9, 10, 11, 12]
     assert not hidden[[0, 2]].any()
+
+
+def test_what_an_estimator_is_not_sure_of_is_lacking_too():
+    scores = torch.ones(2, 1, 4, 13)
+    scores[0, :, :, 7:] = 0.03
+    assert hidden_by({"borrowed": 1.0}, scores)[1, 0, 0].nonzero().flatten().tolist() == [7, 8, 9, 10, 11, 12]
+    scores[1, :, :, 1:3] = 0.19
+    kept = augmenter(replace(Augmentation().scaled(0), borrowed=1.0)).hide(scores)
+    assert (kept[1] == 1).sum(dim=2).unique().tolist() == [5], "as many as must be"
+    scores[1, :, :, 3] = 0.19
+    assert torch.equal(augmenter(replace(Augmentation().scaled(0), borrowed=1.0)).hide(scores), scores)
+
+
+def test_who_is_not_always_there_is_hidden_in_part_as_often():
+    scores = torch.ones(60, 1, 8, 13)
+    scores[:, :, :6] = 0
+    assert hidden_by({"drop_part": 1.0}, scores)[:, :, 6:].any(dim=(1, 2, 3)).all()
 
 
 def test_where_nobody_is_there_nothing_is_told_of_a_body():

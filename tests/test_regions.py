@@ -49,6 +49,17 @@ def test_one_who_is_found_twice_is_the_surer_of_the_two():
     assert same_people(after, before).tolist() == [[0, 0]]
 
 
+def test_who_is_less_sure_in_one_of_the_frames_is_still_the_same():
+    sure, unsure = people((0, 0, 50, 100)), people((5, 0, 55, 100), scores=[0.2])
+    assert same_people(sure, unsure).tolist() == [[0, 0]]
+    assert same_people(unsure, sure).tolist() == [[0, 0]]
+
+
+def test_two_who_walk_in_file_are_not_exchanged():
+    before, after = people((0, 0, 50, 100), (25, 0, 75, 100)), people((25, 0, 75, 100), (50, 0, 100, 100))
+    assert same_people(before, after) is None
+
+
 def test_nobody_is_the_same_as_nobody():
     assert same_people(people(), people()).shape == (0, 2)
     assert regions_of(people().boxes, HD, 32) == []

@@ -72,7 +72,7 @@ DropKeypoint = Annotated[
 Hide = Annotated[
     str | None,
     _option(
-        "Show nobody's feet, legs, below-waist, left or right: how good on people who are not wholly to be seen?",
+        "Hide a part of everybody: feet, legs, below-waist, left or right.",
         _VIEWS,
         metavar="PART",
     ),
@@ -137,6 +137,8 @@ def evaluate(
     )
     if drop_keypoint and not quiet:
         say(f"one limb keypoint of each person is lost in a frame with probability {drop_keypoint:g}, seed {seed}")
+    if hide and not quiet:
+        say(f"{hide}: hidden of everybody")
     classifier = load_classifier(paths, choose_device(device), precision.value, shares)
     found = _evaluate(classifier, poses, split, labels, options, quiet)
     rejections = _rejections(classifier, found, ood or [], options)

@@ -16,7 +16,7 @@ from .dataset import PoseBatch, PoseDataset
 
 # Of those sequences whose frames repeat, the most steps that are added from one frame to the next that is there.
 _SLOWEST = 2.5
-# Keypoints of a frame, on average, below which no parts are hidden: fewer tell nothing.
+# Keypoints that stay of a person where parts are hidden, on average of the frames with that person: fewer tell nothing.
 _FEWEST_SEEN = 5
 
 
@@ -72,12 +72,11 @@ class Augmentation:
     def scaled(self, strength: float) -> Augmentation:
         """Everything that imitates estimated poses, stronger or weaker; the paper's own flip and crop stay."""
         amounts = ["hold", "rotation", "stretch", "drift", "zoom", "jitter", "bias", "wander"]
-        amounts += ["confused", "outlier", "drop_points", "drop_frames", "drop_limb", "drop_part"]
+        amounts += ["confused", "outlier", "drop_points", "drop_frames", "drop_limb", "drop_part", "borrowed"]
         return replace(
             self,
             **{name: strength * getattr(self, name) for name in amounts},
             sides=min(0.5, strength * self.sides),
-            borrowed=min(1.0, strength * self.borrowed),
             shortest_part=max(0.1, 1 - strength * (1 - self.shortest_part)),
             whole=max(0.0, 1 - strength * (1 - self.whole)),
             least_score=max(0.2, 1 - strength * (1 - self.least_score)),
@@ -85,13 +84,18 @@ class Augmentation:
 
 
 class Augmenter:
-    """Draws augmented batches from a data set. One generator makes them repeatable."""
+    """Draws augmented batches from a data set. One generator makes them repeatable.
 
-    def __init__(self, options: Augmentation, layout: Layout, generator: torch.Generator):
+    least_score: a keypoint with a lower score is not drawn, so it is absent.
+    """
+
+    def __init__(self, options: Augmentation, layout: Layout, generator: torch.Generator, least_score: float):
         self.options = options
         self.layout = layout
         self.generator = generator
         self.device = generator.device
+        self.least_score = least_score
+        self._parts = torch.tensor(_part_masks(layout), device=self.device)
 
     def batch(self, dataset: PoseDataset, sequences: Tensor, clip_len: int) -> PoseBatch:
         """One augmented clip of `clip_len` frames from each of these sequences (N,)."""
@@ -203,15 +207,15 @@ class Augmenter:
     def hide(self, scores: Tensor) -> Tensor:
         """Parts of bodies that no picture shows, whatever the action."""
         o, n = self.options, len(scores)
-        seen = scores > 0
+        seen = scores >= self.least_score
         others = seen.roll(1, 0)
         others |= ~others.any(dim=3, keepdim=True)  # a frame without anybody lacks nothing of a body
         hidden = ~others & self._chance(o.borrowed, n, 1, 1, 1)
-        part = torch.tensor(_part_masks(self.layout), device=self.device)
-        which = torch.floor(len(part) * self._uniform(n)).long()
-        hidden |= part[which][:, None, None] & self._chance(o.drop_part, n, 1, 1, 1)
-        left = (seen & ~hidden).sum(dim=3, keepdim=True).float().mean(dim=2, keepdim=True)
-        return torch.where(hidden & (left >= _FEWEST_SEEN), 0.0, scores)
+        which = torch.floor(len(self._parts) * self._uniform(n)).long()
+        hidden |= self._parts[which][:, None, None] & self._chance(o.drop_part, n, 1, 1, 1)
+        present = seen.any(dim=3, keepdim=True).sum(dim=2, keepdim=True)
+        remaining = (seen & ~hidden).sum(dim=(2, 3), keepdim=True)
+        return torch.where(hidden & (remaining >= _FEWEST_SEEN * present), 0.0, scores)
 
     def lose_keypoints(self, scores: Tensor) -> Tensor:
         """Keypoints, frames and limbs that were not found; the rest get an estimator's scores."""
@@ -269,7 +273,7 @@ def normalise(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 def _part_masks(layout: Layout) -> list[list[bool]]:
     """For each part that may not be in the picture, which keypoints it has."""
-    return [[i in layout.part(name) for i in range(len(layout))] for name in PARTS]
+    return [[i in part for i in range(len(layout))] for part in map(layout.part, PARTS)]
 
 
 def _limb_masks(layout: Layout) -> list[list[bool]]:

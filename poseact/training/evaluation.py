@@ -298,9 +298,9 @@ def drop_limb_keypoints(dataset: PoseDataset, probability: float, seed: int) -> 
 
 def hide_part(dataset: PoseDataset, part: str) -> PoseDataset:
     """The same people with a part of them, one of PARTS, out of sight."""
-    hidden = torch.zeros(len(dataset.layout), dtype=torch.bool)
-    hidden[list(dataset.layout.part(part))] = True
-    return _without(dataset, hidden.expand_as(dataset.scores))
+    hidden = torch.zeros_like(dataset.scores, dtype=torch.bool)
+    hidden[..., dataset.layout.part(part)] = True
+    return _without(dataset, hidden)
 
 
 def _without(dataset: PoseDataset, lost: Tensor) -> PoseDataset:

@@ -107,7 +107,7 @@ class Trainer:
         )
         self._forward = compiled_for_training(self.net, self.device.type) if options.compile else self.net
         self.generator = torch.Generator(self.device).manual_seed(options.seed)
-        self.augmenter = Augmenter(options.augmentation, train.layout, self.generator)
+        self.augmenter = Augmenter(options.augmentation, train.layout, self.generator, options.rule.least_score)
         self.epoch = 0
         self.checkpoint = checkpoint
         self.fingerprint = self._fingerprint()
