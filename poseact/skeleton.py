@@ -8,10 +8,18 @@ from functools import cached_property
 
 import numpy as np
 
+from .errors import UsageError
+
 # Of each part of a body that a picture's lower edge cuts off, the keypoints.
 _CUT_OFF = {"feet": ("_ankle",), "legs": ("_knee", "_ankle"), "below-waist": ("_hip", "_knee", "_ankle")}
 # Parts that are often not to be seen: cut off, or behind the rest of a body that is seen from the side.
 PARTS = (*_CUT_OFF, "left", "right")
+
+
+def check_part(name: str) -> None:
+    """Raise UsageError unless it is one of PARTS."""
+    if name not in PARTS:
+        raise UsageError(f"{name!r} is no part of a body that can be hidden; there are {', '.join(PARTS)}")
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,8 @@ class Layout:
         return tuple(order)
 
     def part(self, name: str) -> tuple[int, ...]:
-        """The keypoints of a part, one of PARTS. Raises ValueError if it is none of them."""
-        if name not in PARTS:
-            raise ValueError(f"{name!r} is no part of a body that can be hidden; there are {', '.join(PARTS)}")
+        """The keypoints of a part, one of PARTS. Raises UsageError if it is none of them."""
+        check_part(name)
         if name in _CUT_OFF:
             return tuple(i for i, keypoint in enumerate(self.keypoints) if keypoint.endswith(_CUT_OFF[name]))
         return tuple(i for i, keypoint in enumerate(self.keypoints) if keypoint.startswith(f"{name}_"))

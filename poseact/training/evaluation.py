@@ -19,7 +19,7 @@ from ..heatmaps import VolumeRule, heatmap_volume
 from ..planes import PLANES, check_planes
 from ..poses import Annotation, load_poses
 from ..sampling import pyskl_test_indices
-from ..skeleton import PARTS, Layout, conversion
+from ..skeleton import Layout, check_part, conversion
 from .data import check_layouts
 from .dataset import PoseDataset, build_dataset
 from .labels import class_names, label_indices
@@ -132,8 +132,8 @@ class EvaluationOptions:
             raise UsageError(f"the probability to drop a keypoint must be in [0, 1], got {self.drop_keypoint:g}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"the seed must be in [0, 2^63), got {self.seed}")
-        if self.hide is not None and self.hide not in PARTS:
-            raise UsageError(f"{self.hide!r} is no part of a body that can be hidden; there are {', '.join(PARTS)}")
+        if self.hide is not None:
+            check_part(self.hide)
         check_planes(self.planes)
 
 
