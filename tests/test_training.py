@@ -12,12 +12,14 @@ from poseact.errors import ModelError, OutputError, UsageError
 from poseact.heatmaps import VolumeRule
 from poseact.nets.conv import suit_gpu
 from poseact.nets.slowonly import slowonly
+from poseact.nets.x3d import x3d
 from poseact.sampling import uniform_indices
 from poseact.skeleton import BODY13
+from poseact.training import loop
 from poseact.training.augment import Augmentation
 from poseact.training.averaging import WeightAverage
 from poseact.training.evaluation import accuracy, predict_probabilities, uniform_frames
-from poseact.training.loop import Trainer, TrainOptions, out_of_memory, soft_cross_entropy
+from poseact.training.loop import Trainer, TrainOptions, out_of_memory, soft_cross_entropy, training_dtype
 
 OPTIONS = TrainOptions(
     epochs=24,
@@ -50,6 +52,44 @@ def test_a_tiny_network_learns_who_waves():
     assert [report.epoch for report in reports] == list(range(1, 25))
     assert reports[-1].loss < reports[0].loss
     assert reports[-1].top1 == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "bfloat16", "net", "expected"),
+    [
+        ("cpu", True, slowonly, torch.bfloat16),
+        ("cpu", False, slowonly, torch.float32),
+        ("cpu", True, x3d, torch.float32),
+        ("cuda", False, x3d, torch.bfloat16),
+        ("mps", True, slowonly, torch.float32),
+    ],
+)
+def test_a_step_multiplies_in_what_is_quicker(monkeypatch, device, bfloat16, net, expected):
+    monkeypatch.setattr(loop, "has_bfloat16", lambda: bfloat16)
+    assert training_dtype(net(13, 2, width=8, blocks=(1, 1, 1)), torch.device(device)) == expected
+
+
+def test_bfloat16_on_a_cpu_trains_as_float32_does_but_for_rounding(monkeypatch):
+    monkeypatch.setattr(loop, "has_bfloat16", lambda: True)
+    rounded, exact = trainer(), trainer(replace(OPTIONS, amp=False))
+    assert (rounded.dtype, exact.dtype) == (torch.bfloat16, torch.float32)
+    gradients = []
+    for each in (rounded, exact):
+        torch.manual_seed(0)  # of dropout
+        each._step(each.train_set.batch(torch.arange(8), torch.arange(8).expand(8, 8)))
+        gradients.append(torch.cat([weight.grad.flatten() for weight in each.net.parameters()]))
+    assert gradients[0].dtype == torch.float32
+    assert not torch.equal(*gradients)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.95
+
+
+def test_a_processor_that_would_compute_otherwise_does_not_go_on(monkeypatch, tmp_path):
+    checkpoint = tmp_path / "a.checkpoint"
+    monkeypatch.setattr(loop, "has_bfloat16", lambda: True)
+    next(trainer(checkpoint=checkpoint).epochs())
+    monkeypatch.setattr(loop, "has_bfloat16", lambda: False)
+    with pytest.raises(UsageError, match="other data or settings"):
+        trainer(checkpoint=checkpoint)
 
 
 def test_without_validation_data_there_is_no_accuracy():
@@ -157,17 +197,17 @@ def test_what_is_thawed_learns_all_over():
 def test_limbs_are_what_is_drawn():
     joints, limbs = trainer(), trainer(replace(OPTIONS, limbs=BODY13.limbs))
     batch = limbs.train_set.batch(torch.tensor([0, 1]), torch.arange(8).expand(2, 8))
-    one, two = joints._volume(batch, torch.float32), limbs._volume(batch, torch.float32)
+    one, two = joints._volume(batch), limbs._volume(batch)
     assert one.shape == two.shape == (2, 13, 8, 16, 16)
     assert two.sum() > 1.5 * one.sum()
 
 
 def test_what_a_gpu_trains_on_is_drawn_with_the_zeros_that_its_network_is_shown():
     """Which a CPU computes too, if slower."""
-    plain, suited = trainer(), trainer()
+    plain, suited = (trainer(replace(OPTIONS, amp=False)) for _ in range(2))
     suit_gpu(suited.net)
     batch = plain.train_set.batch(torch.arange(8), torch.arange(8).expand(8, 8))
-    one, two = plain._volume(batch, torch.float32), suited._volume(batch, torch.float32)
+    one, two = plain._volume(batch), suited._volume(batch)
     assert two.shape == (8, 16, 8, 16, 16)
     assert torch.equal(two[:, :13], one)
     assert not two[:, 13:].any()

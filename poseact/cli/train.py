@@ -141,7 +141,9 @@ CalibrateLike = Annotated[
 Amp = Annotated[
     bool,
     typer.Option(
-        "--amp/--no-amp", help="On a GPU, compute in bfloat16 where that is exact enough.", rich_help_panel="Recipe"
+        "--amp/--no-amp",
+        help="Compute in bfloat16 where that is exact enough and the device is quicker at it.",
+        rich_help_panel="Recipe",
     ),
 ]
 Compile = Annotated[

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ..errors import ModelError, OutputError, UsageError
 from ..files import written_aside
 from ..heatmaps import VolumeRule, crop_boxes, draw_volume, to_volume_pixels
-from ..nets.conv import Recogniser, suit_gpu
+from ..nets.conv import Conv, Recogniser, suit_gpu
+from ..nets.freeze import has_bfloat16
 from .augment import Augmentation, Augmenter
 from .averaging import WeightAverage
 from .dataset import PoseBatch, PoseDataset
@@ -28,8 +29,9 @@ class TrainOptions:
     """epochs: passes over the data. learning_rate: at the start, for this batch size; it falls as a cosine.
     balance: 0 draws each sequence once an epoch, 1 each class as often as any other. averaging: decay of the
     moving average of the weights, which is what is kept. seed: of everything random. limbs: draw these pairs of
-    keypoints instead of the keypoints. freeze: train only the head. amp: bfloat16 where it is exact enough.
-    compile: by torch.compile, which takes a minute and then is 1.6 times as fast on a GPU."""
+    keypoints instead of the keypoints. freeze: train only the head. amp: bfloat16 where it is exact
+    enough and the device is quicker at it. compile: by torch.compile, which takes a minute and then is 1.6 times as
+    fast on a GPU."""
 
     epochs: int = 60
     batch_size: int = 32
@@ -92,6 +94,7 @@ class Trainer:
             torch.backends.cudnn.benchmark = True
             suit_gpu(net)
         self.net = net.to(self.device)
+        self.dtype = training_dtype(net, self.device) if options.amp else torch.float32
         self.train_set = train.to(self.device)
         self.validation_set = validation.to(self.device) if validation else None
         self.averaged = WeightAverage(self.net, options.averaging)
@@ -166,9 +169,8 @@ class Trainer:
         return (total / self.steps_per_epoch).item()
 
     def _step(self, batch: PoseBatch) -> Tensor:
-        amp = self.options.amp and self.device.type == "cuda"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=amp):
-            logits = self._forward(self._volume(batch, torch.bfloat16 if amp else torch.float32))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            logits = self._forward(self._volume(batch))
         loss = soft_cross_entropy(logits.float(), batch.labels, self.options.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -177,13 +179,13 @@ class Trainer:
         self.averaged.update()
         return loss.detach()
 
-    def _volume(self, batch: PoseBatch, dtype: torch.dtype) -> Tensor:
+    def _volume(self, batch: PoseBatch) -> Tensor:
         rule = self.options.rule
         boxes = crop_boxes(batch.keypoints, batch.scores, batch.image_size, rule)
         boxes = self.augmenter.crop(boxes)
         points = to_volume_pixels(batch.keypoints, boxes, rule.size)
         channels = self.net.inputs + self.net.extra_inputs
-        return draw_volume(points, batch.scores, rule, self.options.limbs or None, dtype, channels)
+        return draw_volume(points, batch.scores, rule, self.options.limbs or None, self.dtype, channels)
 
     def _draw_order(self) -> Tensor:
         labels = self.train_set.labels
@@ -204,6 +206,7 @@ class Trainer:
         """What a checkpoint must have been made with to be resumed."""
         digest = hashlib.sha256(repr(sorted(asdict(self.options).items())).encode())
         digest.update(self.device.type.encode())  # the states of their random generators do not fit each other
+        digest.update(str(self.dtype).encode())  # of which a CPU may have less than another
         for tensor in (self.train_set.keypoints, self.train_set.scores, self.train_set.labels, self.train_set.first):
             digest.update(tensor.cpu().numpy().tobytes())
         for name, weight in self.net.named_parameters():  # as they are at first: of the seed, or of a bundle
@@ -252,6 +255,15 @@ class Trainer:
         if "cuda_generator" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_generator"], self.device)
         self.epoch = state["epoch"]
+
+
+def training_dtype(net: nn.Module, device: torch.device) -> torch.dtype:
+    """What a training step multiplies in: bfloat16 where that is quicker, which it is on a CPU that has instructions
+    for it, but for the gradients of depthwise convolutions, which take oneDNN twice as long as in float32."""
+    if device.type == "cpu":
+        depthwise = any(isinstance(module, Conv) and module.groups > 1 for module in net.modules())
+        return torch.bfloat16 if has_bfloat16() and not depthwise else torch.float32
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def compiled_for_training(net: nn.Module, device: str) -> Callable[[Tensor], Tensor]:

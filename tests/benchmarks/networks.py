@@ -22,7 +22,7 @@ from poseact.cli import keep_freed_memory
 from poseact.nets import NETS
 from poseact.nets.conv import plain_form, suit_gpu
 from poseact.nets.freeze import freeze, has_bfloat16
-from poseact.training.loop import compiled_for_training
+from poseact.training.loop import compiled_for_training, training_dtype
 
 
 def inference_forms(net: nn.Module, volume: torch.Tensor, compiled: bool) -> dict:
@@ -52,10 +52,11 @@ def training_forms(net: nn.Module, volume: torch.Tensor, compiled: bool) -> dict
     ours = copy.deepcopy(net)
     if volume.is_cuda:
         suit_gpu(ours)
-    drawn = as_drawn(volume, torch.bfloat16, ours.inputs + ours.extra_inputs)
-    forms["ours: 2D, bfloat16"] = _training(copy.deepcopy(ours), drawn, True, False)
+    for dtype in dict.fromkeys((torch.float32, training_dtype(ours, volume.device))):
+        drawn, amp = as_drawn(volume, dtype, ours.inputs + ours.extra_inputs), dtype == torch.bfloat16
+        forms[f"ours: 2D, {str(dtype)[6:]}"] = _training(copy.deepcopy(ours), drawn, amp, False)
     if compiled:
-        forms["ours: 2D, bfloat16, compiled"] = _training(ours, drawn, True, True)
+        forms[f"ours: 2D, {str(dtype)[6:]}, compiled"] = _training(ours, drawn, amp, True)
     return forms
 
 
