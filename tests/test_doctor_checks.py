@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from poseact import zoo
+from poseact import memory, zoo
 from poseact.doctor import Finding, examine, machine, selftest, software, storage
 from poseact.doctor import runtime as runtime_checks
 
@@ -169,7 +169,7 @@ def test_little_memory_is_a_warning_and_a_containers_limit_counts(monkeypatch, t
     Memory = namedtuple("Memory", "total available")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(64e9, 60e9))
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(machine, "_CONTAINER_LIMIT", limit)
+    monkeypatch.setattr(memory, "_CONTAINER_LIMIT", limit)
     assert only(machine.system) == []
     limit.write_text("max\n")
     assert only(machine.system) == []

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import __version__
+from ..memory import free_memory
 from .findings import Finding, describe
 
 _LEAST_MEMORY = 2e9  # bytes; `predict` takes 1.4 GB of a Full HD video
 _CPUINFO = Path("/proc/cpuinfo")
-_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 # The kernel's names of what networks profit from.
 _FEATURES = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 BF16", "amx_tile": "AMX"}
 _TORCH_FOR_CUDA = (
@@ -40,12 +40,7 @@ def _processor() -> list[str]:
 
 
 def _memory() -> Finding:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    total, free = memory.total, memory.available
-    if _CONTAINER_LIMIT.is_file() and (limit := _CONTAINER_LIMIT.read_text().strip()).isdecimal():
-        total, free = min(total, int(limit)), min(free, int(limit))
+    free, total = free_memory()
     text = f"{total / 1e9:.1f} GB, {free / 1e9:.1f} GB of it free"
     if free < _LEAST_MEMORY:
         remedy = f"have {_LEAST_MEMORY / 1e9:.0f} GB free: close other programs, or give the container more"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import ModelError, OutputError, UsageError
 from ..files import written_aside
 from ..heatmaps import VolumeRule, crop_boxes, draw_volume, to_volume_pixels
+from ..memory import keep_all_freed_memory
 from ..nets.conv import Conv, Recogniser, suit_gpu
 from ..nets.freeze import has_bfloat16
 from .augment import Augmentation, Augmenter
@@ -130,6 +131,8 @@ class Trainer:
                 loss = self._train_epoch()
             except torch.cuda.OutOfMemoryError as error:
                 raise UsageError(out_of_memory(self.options.batch_size)) from error
+            if self.device.type == "cpu":
+                keep_all_freed_memory()  # for the epochs to come, now that it is known how much one takes
             if not math.isfinite(loss):
                 raise UsageError(
                     f"in epoch {self.epoch + 1} the loss is no number any more; lower --learning-rate "
