@@ -44,7 +44,7 @@ def test_volumes_of_a_clip_are_kept_and_larger_ones_given_back(megabytes, kept):
     assert (left < 0.1 * megabytes) != kept
 
 
-@pytest.mark.parametrize(("free", "kept"), [(4000, True), (20, False)])
+@pytest.mark.parametrize(("free", "kept"), [(10**6, True), (20, False)])
 def test_all_is_kept_for_a_training_where_memory_is_plenty(free, kept):
     filled, left = filled_and_left(60, free)
     assert filled > 0.9 * 60
